@@ -170,7 +170,6 @@ class Pools:
 
     def reward(self, pool, state):
         settlement, accounts = state.settled, self.accounts[pool]
-        before = {id: it.owed for id, it in accounts.items()}
         if state.next_push_fee and state.next_push_fee[0] <= settlement:
             state.push_fee, state.next_push_fee = state.next_push_fee[1], None
         for it in accounts.values():
@@ -185,23 +184,16 @@ class Pools:
             it.share = None
         sessions = self.validations.pop(pool, {})
         weights = {node: 5 * n for node, n in sessions.items() if n and not self.loses_pay(node, settlement)}
-        state.carried = pot
-        if not any(shares.values()):
-            return
         is_held = lambda hold: hold.variant == "Since" and hold["0"] <= settlement
         after = {id: it.owed for id, it in accounts.items()}
         for (kind, node), part in self.parts(pool, shares, weights, pot).items():
             id = self.account_id(pool, kind, node)
             if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
-        threshold, last = (self.policy(it).payout_threshold for it in (settlement, settlement - 1))
-
-        def becomes_due(id, owed):
-            old, requested = before.get(id, 0), accounts[id].requested if id in accounts else 0
-            is_reached = lambda threshold: self.is_due(old, requested, threshold)
-            return self.is_due(owed, old, threshold) or is_reached(threshold) and not is_reached(last)
-
-        due = sum(becomes_due(id, owed) for id, owed in after.items())
+        threshold = self.policy(settlement).payout_threshold
+        requested = lambda id: accounts[id].requested if id in accounts else 0
+        due = sum(self.is_due(owed, requested(id), threshold) for id, owed in after.items())
+        due *= self.makes_root(state, sum(after.values()))
         fee = min(pot, due * state.push_fee)
         state.fees, pot = state.fees + fee, pot - fee
         state.carried = pot
@@ -218,6 +210,8 @@ class Pools:
 
     def parts(self, pool, shares, validators, pot):
         """Who gets what of a pot, by the members' shares and the validators' weights."""
+        if not any(shares.values()):
+            return {}
         state = self.states[pool]
         commission = pot * min(state.terms.commission, PPM) // PPM
         of_validators = min(pot * self.policy(state.settled).validation_ppm // PPM, pot - commission) if validators else 0
@@ -226,6 +220,10 @@ class Pools:
         found |= {("worker", node): part for node, part in split(pot - commission - of_validators, shares).items()}
         can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
         return {who: part for who, part in found.items() if part and can_be_paid(who)}
+
+    def makes_root(self, state, owed):
+        is_suspended = state.suspended_from is not None and state.suspended_from <= state.settled
+        return owed != state.rooted and not is_suspended
 
     def is_due(self, after, before, threshold):
         threshold = threshold or 1
@@ -260,8 +258,7 @@ class Pools:
         chain, settlement, accounts = self.chain, state.settled, self.accounts[pool]
         policy = self.policy(settlement)
         owed = sum(it.owed for it in accounts.values())
-        is_suspended = state.suspended_from is not None and state.suspended_from <= settlement
-        if is_suspended or owed == state.rooted:
+        if not self.makes_root(state, owed):
             return
         by_id = sorted(accounts.items())
         first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested, policy.payout_threshold)]

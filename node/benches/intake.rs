@@ -25,7 +25,7 @@ use lucid_consensus::replica::Offers;
 use lucid_node::chain::head::Head;
 use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::gate::{NodeGate, Passed};
-use lucid_node::history::metrics::{Keeper, KeeperParts, WAITING};
+use lucid_node::history::metrics::Keeper;
 use lucid_node::probe::AttestationTable;
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_storage::Store;
@@ -36,7 +36,7 @@ use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::signed::{Signed, SignedRecord};
 use lucid_types::time::{Epoch, UnixMillis};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const WORKERS: u32 = 2_000;
@@ -99,25 +99,22 @@ fn intake(db: &Path, spec: &Arc<ChainSpec>, head: &Head, all: &[Vec<u8>]) -> Dur
     let (_newest, head) = watch::channel(head.clone());
     let table = Arc::new(AttestationTable::new(&spec.fixed()));
     let gate = NodeGate::new(Arc::clone(spec), Arc::new(SystemClock), table, head);
-    let (sender, attestations) = mpsc::channel(WAITING);
-    let keeper = Keeper::new(KeeperParts {
-        store,
-        clock: Arc::new(SystemClock),
-        attestations,
-        me: fixture::node(1),
-        registered: Arc::new(|| usize::try_from(WORKERS).unwrap()),
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let registered = Arc::new(|| usize::try_from(WORKERS).unwrap());
+    let keeper = Arc::new(Keeper::new(store, Arc::new(SystemClock), fixture::node(1), registered));
+    let (runtime, stop) =
+        (tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(), CancellationToken::new());
     let from = key(0).public_key();
     let begun = Instant::now();
     std::thread::scope(|scope| {
+        let (keeper, all_came) = (&keeper, stop.clone());
         scope.spawn(move || {
             on_cores(all, |bytes| match gate.admit(from, Topic::Attestations(0), bytes) {
-                Admission::Accept(Passed::Attestation(attestation)) => sender.blocking_send(*attestation).unwrap(),
+                Admission::Accept(Passed::Attestation(attestation)) => keeper.keep(&attestation),
                 other => unreachable!("{other:?}"),
             });
+            all_came.cancel();
         });
-        runtime.block_on(keeper.run(CancellationToken::new())).unwrap();
+        runtime.block_on(Arc::clone(keeper).run(stop)).unwrap();
     });
     begun.elapsed()
 }

@@ -298,7 +298,7 @@ async fn bench(epoch: Duration) -> bool {
     let started = rss_mib();
     let mut validators = Vec::new();
     for n in 0..VALIDATORS {
-        let (mesh, mut events) = mesh(n, Limits::for_validator(usize::from(WORKERS)), addresses.clone()).await;
+        let (mesh, mut events) = mesh(n, Limits::for_validator(), addresses.clone()).await;
         tokio::spawn(async move { while events.next().await.is_some() {} });
         connect(&mesh).await;
         validators.push((n, mesh));

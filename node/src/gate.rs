@@ -265,7 +265,11 @@ impl NodeGate {
             return Err(Ignore("future"));
         }
         refuse(self.attestations.check(state, &account, &signed.record))?;
-        let verified = signed.verify(self.spec.id()).map_err(|_| Reject("signature"))?;
+        let verified = match self.attestations.key(&account, &signed.signer) {
+            Some(key) => signed.verify_with(&key, self.spec.id()),
+            None => signed.verify(self.spec.id()),
+        };
+        let verified = verified.map_err(|_| Reject("signature"))?;
         refuse(self.attestations.record(state, &account, &verified))?;
         Ok(Attestation { account, signed: verified })
     }

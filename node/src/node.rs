@@ -42,7 +42,7 @@ use crate::commands::{CommandDesk, SUBMISSIONS};
 use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
-use crate::history::metrics::{Attestation, Keeper, KeeperParts, WAITING};
+use crate::history::metrics::Keeper;
 use crate::history::{expiry, resources};
 use crate::home::{Home, Identity};
 use crate::node::keys::KeyWatch;
@@ -150,7 +150,7 @@ struct Wires {
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
-    metrics: mpsc::Sender<Attestation>,
+    metrics: Arc<Keeper>,
     newest: Newest,
 }
 
@@ -288,15 +288,10 @@ impl Assembly {
         }
         chain.spawn_plain("publisher", publish(mesh.clone(), outgoing, chain.stop.clone()));
 
-        let (keep, kept) = mpsc::channel(WAITING);
-        let keeper = Keeper::new(KeeperParts {
-            store: self.store.clone(),
-            clock: Arc::clone(&self.clock),
-            attestations: kept,
-            me: self.me.account,
-            registered: self.registered(head.clone()),
-        });
-        chain.spawn("keeper of metrics", keeper.run(chain.stop.clone()));
+        let registered = self.registered(head.clone());
+        let keeper = Keeper::new(self.store.clone(), Arc::clone(&self.clock), self.me.account, registered);
+        let keeper = Arc::new(keeper);
+        chain.spawn("keeper of metrics", Arc::clone(&keeper).run(chain.stop.clone()));
         let sampled = resources::resume(&self.store, now)?;
         let sampler = sampler::spawn(self.home.root(), Arc::clone(&self.clock), sampled)?;
         let (newest, rings) = (sampler.newest(), sampler.rings());
@@ -313,7 +308,7 @@ impl Assembly {
             vaults: Arc::default(),
             pushed: Arc::default(),
             gossip,
-            metrics: keep,
+            metrics: keeper,
             newest: newest.clone(),
         };
         let providers = self.providers()?;
@@ -436,13 +431,12 @@ impl Assembly {
         })
     }
 
-    /// Those of the mesh. A node with the role of a validator is ready to measure every worker that is scored.
+    /// Those of the mesh. A node with the role of a validator is ready to measure every worker that can be scored.
     fn limits(&self) -> Limits {
         if !self.config.has(Role::Validator) {
             return Limits::default();
         }
-        let workers = usize::try_from(self.spec.genesis().policy.max_scored).unwrap_or(usize::MAX);
-        let limits = Limits::for_validator(workers);
+        let limits = Limits::for_validator();
         roles::allow_descriptors(&limits);
         limits
     }

@@ -15,7 +15,7 @@ use crate::chain::head::Head;
 use crate::chain::serve::SyncServer;
 use crate::commands::CommandDesk;
 use crate::gate::Passed;
-use crate::history::metrics::Attestation;
+use crate::history::metrics::Keeper;
 use crate::payout::cosign::Cosigner;
 use crate::probe::{Offer, ResponderHandle};
 
@@ -42,8 +42,8 @@ pub struct Router {
     pub cosigner: Option<Arc<Cosigner>>,
     /// Answers `/command/1`.
     pub commands: Arc<CommandDesk>,
-    /// Takes attestations. When it is full, one is dropped.
-    pub metrics: mpsc::Sender<Attestation>,
+    /// Keeps attestations.
+    pub metrics: Arc<Keeper>,
     /// Whose keys peers have.
     pub head: watch::Receiver<Head>,
 }
@@ -120,9 +120,7 @@ impl Router {
     async fn gossip(&self, item: Passed) {
         match item {
             Passed::Attestation(attestation) => {
-                if self.metrics.try_send(*attestation).is_err() {
-                    tracing::debug!("too many attestations: one is not kept");
-                }
+                self.metrics.keep(&attestation);
             }
             Passed::Chain(input) => {
                 // If the driver has ended, so will this task.

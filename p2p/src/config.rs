@@ -139,11 +139,11 @@ impl Limits {
     /// The most connections of a validator.
     const VALIDATOR_CONNECTIONS: usize = 2_560;
 
-    /// Bounds of a validator that measures so many workers at most: it has room for a connection to each of them, whoever dialled, and for
-    /// as many dials and requests at a time as that takes. A validator of great power measures all workers that are scored.
-    pub fn for_validator(workers: usize) -> Self {
+    /// Bounds of a validator: it has room for a connection to each worker that it measures, whoever dialled, and for as many dials and
+    /// requests at a time as that takes. A validator of great power measures all workers that are scored, and how many these are can change.
+    pub fn for_validator() -> Self {
         let usual = Self::default();
-        let workers = workers.min(Self::VALIDATOR_CONNECTIONS.saturating_sub(usual.connections));
+        let workers = Self::VALIDATOR_CONNECTIONS.saturating_sub(usual.connections);
         Self {
             connections: usual.connections.saturating_add(workers),
             inbound: usual.inbound.saturating_add(workers),

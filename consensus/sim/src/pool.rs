@@ -147,7 +147,7 @@ impl Promises {
     }
 
     fn check_leaves(&mut self, spec: &ChainSpec, state: &State, settled: &Settled) -> Result<(), String> {
-        let Settled { root, leaves, requests } = settled;
+        let Settled { root, leaves, requested, requests } = settled;
         demand!(PayoutTree::new(leaves).unwrap().root() == root.root, "the root is of other leaves");
         let is_first = self.roots.insert((root.pool, root.settlement), *root).is_none();
         demand!(is_first, "two roots of a settlement");
@@ -177,6 +177,8 @@ impl Promises {
             let before = self.requested.insert(account, request.owed).unwrap_or_default();
             demand!(before.checked_add(request.amount) == Some(request.owed), "{request:?} after {before:?}");
         }
+        let so_far = leaves.iter().filter_map(|leaf| Some((leaf.id, *self.requested.get(&leaf.id)?))).collect();
+        demand!(*requested == so_far, "{requested:?} was not requested");
         Ok(())
     }
 }

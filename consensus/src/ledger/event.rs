@@ -3,7 +3,7 @@
 use lucid_score::leader::Elected;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
-use lucid_types::payout::{PayoutRequest, SettlementRoot};
+use lucid_types::payout::{PayoutRequest, Requested, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
 use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, Height};
@@ -182,6 +182,8 @@ pub struct Settled {
     pub root: SettlementRoot,
     /// The leaves of its tree: accounts with a request first, then the rest, each by id.
     pub leaves: Vec<OwedAccount>,
+    /// What was requested for each account so far, with this settlement.
+    pub requested: Requested,
     /// What became due, by account.
     pub requests: Vec<PayoutRequest>,
 }

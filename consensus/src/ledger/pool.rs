@@ -354,4 +354,9 @@ impl PoolState {
     pub fn is_suspended(&self, settlement: u64) -> bool {
         self.suspended_from.is_some_and(|from| from <= settlement)
     }
+
+    /// Whether a settlement makes a root where this is owed in all: it has grown since the newest one.
+    pub(crate) fn makes_root(&self, settlement: u64, owed: MicroUsdt) -> bool {
+        owed != self.rooted && !self.is_suspended(settlement)
+    }
 }

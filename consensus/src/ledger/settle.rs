@@ -111,7 +111,7 @@ fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
 }
 
 /// What is shared out of a pot less fee, to whom.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Cut {
     commission: MicroUsdt,
     validators: MicroUsdt,
@@ -213,16 +213,14 @@ impl<'a> Settling<'a> {
 
     /// Shares the budget and what was carried out among owner, validators and members, or carries it.
     ///
-    /// `fee = min(pot, due * push fee)`, where the accounts are due whose owed total crosses a multiple of the threshold when
-    /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`, and likewise the validators' part, if any is paid; the rest
-    /// goes to the members by their shares. The part of a node that is gone and has no account is carried, as is that of a validator that
-    /// was never registered.
+    /// `fee = min(pot, due * push fee)`, where the accounts are due that the settlement requests if the pot is split without a fee;
+    /// `commission = floor((pot - fee) * rate)`, and likewise the validators' part, if any is paid; the rest goes to the members by their
+    /// shares. The part of a node that is gone and has no account is carried, as is that of a validator that was never registered.
     fn reward(&mut self, overlay: &Overlay<'_>) -> Result<Option<Event>, InvalidBlock> {
         let Self { spec, policy, id, settlement, state, accounts, members, validators, .. } = self;
         if let Some((_, fee)) = state.next_push_fee.take_if(|(from, _)| *from <= *settlement) {
             state.push_fee = fee;
         }
-        let before: BTreeMap<AccountId, MicroUsdt> = accounts.iter().map(|(id, account)| (*id, account.owed)).collect();
         release(state, accounts, *settlement)?;
         let budget = state.budget(spec.fixed().settle_every, (*settlement, *settlement));
         let budget = budget.min(MAX_PROMISED.saturating_sub(state.budgets));
@@ -230,11 +228,7 @@ impl<'a> Settling<'a> {
         let pot = state.carried.checked_add(budget).ok_or(InvalidBlock::Overflow)?;
         let shares = members.iter_mut().filter_map(|(node, member)| Some((*node, member.share.take()?)));
         let shares: Vec<_> = shares.collect();
-        if shares.iter().all(|(_, share)| *share == 0) {
-            state.carried = spec.rules().carried(pot, MicroUsdt::ZERO).ok_or(InvalidBlock::Overflow)?;
-            return Ok(None);
-        }
-        state.carried = MicroUsdt::ZERO;
+        let is_earned = shares.iter().any(|(_, share)| *share > 0);
         // The account of each part, as it is before, and its amount.
         let account_of = |((kind, node), amount)| {
             let account_id = AccountId::derive(spec.id(), id, kind, &node);
@@ -251,6 +245,9 @@ impl<'a> Settling<'a> {
             Cut { commission, validators, members: left.saturating_sub(validators) }
         };
         let parts_of = |cut: Cut| -> BTreeMap<AccountId, (Account, MicroUsdt)> {
+            if !is_earned {
+                return BTreeMap::new();
+            }
             let of = |kind, whole, weights: &[(NodeId, u128)]| {
                 let nodes: Vec<_> = weights.iter().map(|(node, _)| (kind, *node)).collect();
                 nodes.into_iter().zip(split(whole, weights))
@@ -261,26 +258,24 @@ impl<'a> Settling<'a> {
             all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(account_of).collect()
         };
 
-        let threshold = policy.payout_threshold;
-        // An account that has not reached the threshold of the settlement before may have reached a lower one without growing.
-        let last_threshold = overlay.policy(spec.fixed().last_epoch_of(settlement.saturating_sub(1))).payout_threshold;
         let without_fee = parts_of(cut(pot));
-        let mut due: u64 = 0;
+        let (mut due, mut sum) = (0_u64, MicroUsdt::ZERO);
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
             let account = accounts.get(id);
             let is_held = account.is_some_and(|account| account.hold.is_in_force(*settlement));
             let part = without_fee.get(id).map(|(_, part)| *part).filter(|_| !is_held).unwrap_or_default();
-            let owed = account.map_or(MicroUsdt::ZERO, |account| account.owed);
+            let (owed, requested) = account.map_or_else(Default::default, |account| (account.owed, account.requested));
             let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
-            let (before, requested) = (before.get(id).copied().unwrap_or_default(), account.map(|it| it.requested));
-            let is_reached = |threshold| is_due(before, requested.unwrap_or_default(), threshold);
-            let has_become_due = is_reached(threshold) && !is_reached(last_threshold);
-            due += u64::from(has_become_due || is_due(after, before, threshold));
+            add(&mut sum, after)?;
+            due += u64::from(is_due(after, requested, policy.payout_threshold));
+        }
+        if !state.makes_root(*settlement, sum) {
+            due = 0;
         }
         let fee = due.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
         let whole = pot;
         let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
-        let shared_out = cut(pot);
+        let shared_out = if is_earned { cut(pot) } else { Cut::default() };
         let parts = parts_of(shared_out);
         add(&mut state.fees, fee)?;
         let mut shared = MicroUsdt::ZERO;
@@ -293,7 +288,16 @@ impl<'a> Settling<'a> {
         // Weights too small beside the others to give anything to leave something over.
         state.carried = spec.rules().carried(pot, shared).ok_or(InvalidBlock::Overflow)?;
         let Cut { commission, validators, members } = shared_out;
-        Ok(Some(Event::Shared { pool: *id, settlement: *settlement, pot: whole, fee, commission, validators, members }))
+        let is_told = is_earned || fee > MicroUsdt::ZERO;
+        Ok(is_told.then_some(Event::Shared {
+            pool: *id,
+            settlement: *settlement,
+            pot: whole,
+            fee,
+            commission,
+            validators,
+            members,
+        }))
     }
 
     /// Elects the leader and its successors, among the members that count in the open epoch and offer to lead.
@@ -326,11 +330,11 @@ impl<'a> Settling<'a> {
     fn make_root(&mut self, overlay: &Overlay<'_>) -> Result<Option<Settled>, InvalidBlock> {
         let owed = self.owed()?;
         let Self { spec, policy, id, settlement, state, accounts, .. } = self;
-        if state.is_suspended(*settlement) || owed == state.rooted {
+        if !state.makes_root(*settlement, owed) {
             return Ok(None);
         }
         let threshold = policy.payout_threshold;
-        let mut requests = Vec::new();
+        let (mut requests, mut requested) = (Vec::new(), BTreeMap::new());
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (id, account) in accounts {
             let leaf = OwedAccount { id: *id, to: account.to, owed: account.owed };
@@ -348,6 +352,9 @@ impl<'a> Settling<'a> {
                 first.push(leaf);
             } else if account.owed > MicroUsdt::ZERO {
                 rest.push(leaf);
+            }
+            if account.requested > MicroUsdt::ZERO {
+                requested.insert(*id, account.requested);
             }
         }
         let leaves = [first, rest].concat();
@@ -370,7 +377,7 @@ impl<'a> Settling<'a> {
         };
         state.rooted = owed;
         state.newest = Some(root);
-        Ok(Some(Settled { root, leaves, requests }))
+        Ok(Some(Settled { root, leaves, requested, requests }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a pool owes, as the chain records it: accounts, the payout root of a settlement, and the requests that leaders send
 //! to treasury signers. Plain integers and bytes; only `lucid-tron-bridge` knows what TRON makes of them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::amount::MicroUsdt;
@@ -40,6 +42,10 @@ impl AccountId {
         Self::from_bytes(*Hash::derive("lucid account 1", &parts).as_bytes())
     }
 }
+
+/// What was requested for each account so far. Whoever is not in it has had no request. An account is to be paid as long as the vault
+/// has paid less than was requested for it.
+pub type Requested = BTreeMap<AccountId, MicroUsdt>;
 
 impl PayoutId {
     /// The id of what `account` became due for `settlement`.

@@ -51,6 +51,7 @@ pub use poot::{
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,
 };
+pub(crate) use validator::unmeasured;
 pub use validator::{
     ApprovalView, DutiesView, LookedAtView, MissedBy, MissedReport, MissedTurn, MissedVote, NextPowerView,
     ProposalList, ProposalView, ReportsView, RotationView, TurnsView, ValidatorStatusView, VoteView,

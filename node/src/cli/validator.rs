@@ -12,6 +12,7 @@ use lucid_types::command::{Action, ValidatorAction as Act, ValidatorChange};
 use lucid_types::id::{Hash, NodeId};
 use lucid_types::validator::Validator;
 
+use super::act::warn;
 use super::command::text::{policy_change, validator_change};
 use super::command::{GiveArgs, Giver};
 use super::network::create::entries_in;
@@ -22,7 +23,7 @@ use super::values::{utc, when};
 use super::{Context, Json, block_on};
 use crate::api::model::{
     DutiesView, LookedAtView, MissedBy, MissedReport, MissedTurn, ProposalList, ProposalView, ReportsView, TurnsView,
-    ValidatorList, ValidatorStatusView, ValidatorView, with_parameter,
+    ValidatorList, ValidatorStatusView, ValidatorView, unmeasured, with_parameter,
 };
 
 /// Missed duties of a kind that are shown one by one; `--json` has all.
@@ -198,6 +199,9 @@ async fn propose_policy(parameters: &[(String, String)], give: &GiveArgs, contex
     let change = PolicyChange { base: newest.hash(), policy: policy.map_err(|problem| anyhow!("{problem}"))? };
     ensure!(change.policy != *newest, "the newest policy has these values already");
     change.policy.check().context("the network cannot have this policy")?;
+    let present = giver.node.get::<ValidatorList>("validators").await?;
+    let operators: Vec<_> = present.validators.iter().map(|validator| validator.operator).collect();
+    warn(unmeasured(&change.policy, &operators).as_slice())?;
     give.give(&giver, giver.me.account, Action::Validator(Act::Propose(change.into())), None).await
 }
 
@@ -236,6 +240,7 @@ fn proposal_text(proposal: &ProposalView) -> String {
     } else {
         lines.push(("approval", "it needs none: a validator gives itself other keys".to_owned()));
     }
+    lines.extend(proposal.warning.clone().map(|warning| ("warning", warning)));
     lines.push(("not before", format!("epoch {}", proposal.from)));
     lines.push(("gone", when(proposal.until.get() / 1_000, now_s())));
     output::pairs(&lines)

@@ -9,7 +9,7 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::id::{NodeId, PayoutAddress, PayoutId, PoolId};
-use lucid_types::payout::{PayoutRequest, SettlementRoot};
+use lucid_types::payout::{PayoutRequest, Requested, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -53,9 +53,9 @@ impl Wire for RootRecord {
     const MAX_BYTES: usize = SettlementRoot::MAX_BYTES + 16;
 }
 
-/// The leaves of a payout tree in their order.
+/// The leaves of a payout tree in their order, and what was requested of each with its root.
 #[derive(Serialize, Deserialize)]
-struct Leaves(Vec<(AccountId, PayoutAddress, MicroUsdt)>);
+struct Leaves(Vec<(AccountId, PayoutAddress, MicroUsdt, MicroUsdt)>);
 
 impl Wire for Leaves {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
@@ -157,7 +157,9 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
                     records.push(record(request_key(settlement, &request.id), encode(&made)));
                     records.push(record(id_key(&request.id), settlement.to_be_bytes().to_vec()));
                 }
-                let leaves = settled.leaves.iter().map(|leaf| (leaf.id, leaf.to, leaf.owed)).collect();
+                let requested = |id| settled.requested.get(id).copied().unwrap_or_default();
+                let leaves =
+                    settled.leaves.iter().map(|leaf| (leaf.id, leaf.to, leaf.owed, requested(&leaf.id))).collect();
                 records.push(record(pool_key(LEAVES, &pool, settlement), encode(&Leaves(leaves))));
                 records.push(root_record(&settled.root));
             }
@@ -239,14 +241,20 @@ pub fn requests_after(store: &Store, id: &PayoutId, limit: usize) -> Result<Opti
     Ok(Some(records.iter().filter_map(|record| decode(&record.value).ok()).collect()))
 }
 
-/// The leaves of a settlement's payout tree, in the tree's order. They are kept from the newest root on that the vault has.
+/// The leaves of a settlement's payout tree, in the tree's order, and what was requested of them with its root. They are kept from the
+/// newest root on that the vault has.
 ///
 /// # Errors
 /// The store could not be read.
-pub fn leaves(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<Vec<OwedAccount>>, StorageError> {
-    let leaves: Option<Leaves> = read(store, &pool_key(LEAVES, pool, settlement))?;
-    let leaf = |(id, to, owed)| OwedAccount { id, to, owed };
-    Ok(leaves.map(|leaves| leaves.0.into_iter().map(leaf).collect()))
+pub fn leaves(
+    store: &Store,
+    pool: &PoolId,
+    settlement: u64,
+) -> Result<Option<(Vec<OwedAccount>, Requested)>, StorageError> {
+    let Some(Leaves(kept)) = read(store, &pool_key(LEAVES, pool, settlement))? else { return Ok(None) };
+    let requested = kept.iter().filter(|(.., requested)| *requested > MicroUsdt::ZERO);
+    let requested = requested.map(|(id, .., requested)| (*id, *requested)).collect();
+    Ok(Some((kept.into_iter().map(|(id, to, owed, _)| OwedAccount { id, to, owed }).collect(), requested)))
 }
 
 /// The payout root of a settlement, as a block issued it last.
@@ -385,6 +393,7 @@ mod tests {
                 until: 0,
             },
             leaves: vec![OwedAccount { id: account, to, owed }],
+            requested: Requested::from([(account, owed)]),
             requests: vec![PayoutRequest {
                 id: PayoutId::derive(&account, settlement),
                 account,
@@ -432,7 +441,8 @@ mod tests {
         write(&store, 7, &[Event::Reissued(raised)]);
         let found = root(&store, &pool(1), 3).unwrap().unwrap();
         assert_eq!((found.root, found.height), (raised, Height::new(7)));
-        assert_eq!(leaves(&store, &pool(1), 3).unwrap().unwrap(), settled(1, 3).leaves, "its tree is the same");
+        let Settled { leaves: made, requested, .. } = settled(1, 3);
+        assert_eq!(leaves(&store, &pool(1), 3).unwrap(), Some((made, requested)), "its tree is the same");
         assert_eq!(root(&store, &pool(2), 3).unwrap(), None);
     }
 

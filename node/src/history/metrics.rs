@@ -5,7 +5,7 @@
 //! in a small network, more in a greater one. The newest attestation in that time is the one that stays.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
@@ -14,9 +14,9 @@ use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::UnixMillis;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -39,12 +39,12 @@ const MINUTES_KEPT: u64 = KEPT.as_secs() / MINUTE.as_secs();
 /// Records of other workers, of about 250 bytes each: a gigabyte.
 const MAX_RECORDS: u64 = 4_000_000;
 
-/// Attestations that wait to be kept. When it is full, one is dropped: the worker's next epoch brings a newer one.
-pub const WAITING: usize = 1_024;
-/// How long they are gathered before they are written.
+/// How long attestations are gathered before they are written.
 const GATHERED: Duration = Duration::from_secs(5);
-/// Records that are written at a time.
+/// Records that are written before that.
 const BATCH: usize = 4_096;
+/// The most that are gathered. While a disk is so slow that there are more, records of others are dropped: the next epoch brings newer ones.
+const MAX_GATHERED: usize = 4 * BATCH;
 
 /// Minutes for which one record of a worker is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,81 +75,89 @@ fn minute(time: UnixMillis) -> u64 {
     UnixMillis::ZERO.until(time).as_secs() / MINUTE.as_secs()
 }
 
-/// What keeping works with.
-pub struct KeeperParts {
-    /// Where the attestations are kept.
-    pub store: Store,
+/// Keeps attestations.
+pub struct Keeper {
+    store: Store,
     /// Tells when an attestation has come.
-    pub clock: Arc<dyn Clock>,
-    /// The attestations that were accepted.
-    pub attestations: mpsc::Receiver<Attestation>,
+    clock: Arc<dyn Clock>,
     /// This node: nobody else fills the disk with its own.
-    pub me: NodeId,
+    me: NodeId,
     /// How many nodes are registered now.
-    pub registered: Arc<dyn Fn() -> usize + Send + Sync>,
+    registered: Arc<dyn Fn() -> usize + Send + Sync>,
+    gathered: Mutex<Gathered>,
+    is_much: Notify,
 }
 
-/// Keeps attestations. [`Self::run`] it.
-pub struct Keeper {
-    parts: KeeperParts,
+/// What is not written yet.
+#[derive(Debug)]
+struct Gathered {
     /// Of others' records, as many nodes as were registered when the first was gathered.
     spacing: Spacing,
-    /// Records that are not written yet, by their keys.
-    gathered: BTreeMap<Vec<u8>, HistoryRecord>,
+    /// By their keys.
+    records: BTreeMap<Vec<u8>, HistoryRecord>,
 }
 
 impl Keeper {
-    /// A keeper that has not kept anything yet.
-    pub const fn new(parts: KeeperParts) -> Self {
-        Self { parts, spacing: Spacing::FINEST, gathered: BTreeMap::new() }
+    /// A keeper of this node's that has not kept anything yet. `registered` tells how many nodes are registered now.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        me: NodeId,
+        registered: Arc<dyn Fn() -> usize + Send + Sync>,
+    ) -> Self {
+        let gathered = Mutex::new(Gathered { spacing: Spacing::FINEST, records: BTreeMap::new() });
+        Self { store, clock, me, registered, gathered, is_much: Notify::new() }
     }
 
-    /// Keeps until `stop`, then writes what was gathered.
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an attestation: it is written some seconds later by [`Self::run`].
+    pub fn keep(&self, Attestation { account, signed }: &Attestation) {
+        let is_own = *account == self.me;
+        let value = encode::<Signed<ResourceAttestation>>(signed);
+        let now = self.clock.now();
+        let mut gathered = self.gathered();
+        if gathered.records.is_empty() {
+            gathered.spacing = Spacing::of((self.registered)());
+        }
+        let spacing = if is_own { Spacing::FINEST } else { gathered.spacing };
+        let from = spacing.start(now);
+        let key = key(account, from);
+        if !is_own && gathered.records.len() >= MAX_GATHERED && !gathered.records.contains_key(&key) {
+            tracing::debug!("too many attestations: one is not kept");
+            return;
+        }
+        // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
+        let expires = Some(from.after(KEPT));
+        gathered.records.insert(key.clone(), HistoryRecord { kind: HistoryKind::Metric, key, value, expires });
+        if gathered.records.len() >= BATCH {
+            self.is_much.notify_one();
+        }
+    }
+
+    /// Writes what is kept until `stop`, then the rest.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StorageError> {
-        let mut due = None;
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), StorageError> {
         loop {
-            let until = due.unwrap_or_else(|| Instant::now() + GATHERED);
             tokio::select! {
                 () = stop.cancelled() => return self.write().await,
-                () = sleep_until(until), if due.is_some() => {}
-                attestation = self.parts.attestations.recv() => {
-                    let Some(attestation) = attestation else { return self.write().await };
-                    self.gather(&attestation);
-                    due = Some(until);
-                    if self.gathered.len() < BATCH {
-                        continue;
-                    }
-                }
+                () = self.is_much.notified() => {}
+                () = sleep(GATHERED) => {}
             }
-            due = None;
             self.write().await?;
         }
     }
 
-    fn gather(&mut self, attestation: &Attestation) {
-        if self.gathered.is_empty() {
-            self.spacing = Spacing::of((self.parts.registered)());
-        }
-        let Attestation { account, signed } = attestation;
-        let is_own = *account == self.parts.me;
-        let spacing = if is_own { Spacing::FINEST } else { self.spacing };
-        let from = spacing.start(self.parts.clock.now());
-        let key = key(account, from);
-        // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
-        let expires = Some(from.after(KEPT));
-        let value = encode::<Signed<ResourceAttestation>>(signed);
-        self.gathered.insert(key.clone(), HistoryRecord { kind: HistoryKind::Metric, key, value, expires });
-    }
-
-    async fn write(&mut self) -> Result<(), StorageError> {
-        let records: Vec<_> = std::mem::take(&mut self.gathered).into_values().collect();
+    async fn write(&self) -> Result<(), StorageError> {
+        let records: Vec<_> = std::mem::take(&mut self.gathered().records).into_values().collect();
         if records.is_empty() {
             return Ok(());
         }
-        let store = self.parts.store.clone();
+        let store = self.store.clone();
         let written = spawn_blocking(move || store.write_history(&records, &[])).await;
         written.unwrap_or_else(|panic| {
             tracing::error!(%panic, "attestations were not kept");
@@ -243,11 +251,10 @@ mod tests {
     }
 
     struct Fixture {
-        keeper: Keeper,
+        keeper: Arc<Keeper>,
         store: Store,
         clock: Arc<Set>,
         registered: Arc<AtomicUsize>,
-        send: mpsc::Sender<Attestation>,
         _folder: tempfile::TempDir,
     }
 
@@ -256,14 +263,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), NETWORK).unwrap();
         let clock = Arc::new(Set(AtomicU64::new(660_000 * 60_000)));
-        let (send, attestations) = mpsc::channel(WAITING);
-        let (parts_store, parts_clock) = (store.clone(), Arc::<Set>::clone(&clock));
         let registered = Arc::new(AtomicUsize::new(workers));
         let now = Arc::clone(&registered);
         let count = Arc::new(move || now.load(Ordering::Relaxed));
-        let parts =
-            KeeperParts { store: parts_store, clock: parts_clock, attestations, me: node(1), registered: count };
-        Fixture { keeper: Keeper::new(parts), store, clock, registered, send, _folder: folder }
+        let keeper = Arc::new(Keeper::new(store.clone(), Arc::<Set>::clone(&clock), node(1), count));
+        Fixture { keeper, store, clock, registered, _folder: folder }
     }
 
     impl Fixture {
@@ -283,13 +287,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_of_a_minute_is_kept_for_ninety_days() {
-        let mut fixture = fixture(2);
+        let fixture = fixture(2);
         // At 0 s, 50 s, 100 s, 150 s.
         for sequence in 1..=4 {
-            fixture.keeper.gather(&attestation(2, sequence));
+            fixture.keeper.keep(&attestation(2, sequence));
             fixture.wait(50_000);
         }
-        fixture.keeper.gather(&attestation(3, 9));
+        fixture.keeper.keep(&attestation(3, 9));
         fixture.keeper.write().await.unwrap();
         assert_eq!(fixture.found(2, ALL, 9), [(2, 4), (1, 3), (0, 2)]);
         assert_eq!(fixture.found(3, ALL, 9), [(3, 9)]);
@@ -302,7 +306,7 @@ mod tests {
         assert!(found.unwrap()[0].attestation.clone().verify(&NETWORK).is_ok(), "with its signature");
 
         // What replaces a record has its expiry, so each record is one that expires.
-        fixture.keeper.gather(&attestation(3, 10));
+        fixture.keeper.keep(&attestation(3, 10));
         fixture.keeper.write().await.unwrap();
         fixture.wait(KEPT.as_secs() * 1_000 - 141_000);
         assert_eq!(fixture.found(2, ALL, 9), [(2, 4), (1, 3)], "minute 0 is over");
@@ -314,26 +318,26 @@ mod tests {
     async fn what_comes_is_written_without_being_asked_for() {
         let fixture = fixture(2);
         let (store, stop) = (fixture.store.clone(), CancellationToken::new());
-        let keeper = tokio::spawn(fixture.keeper.run(stop.clone()));
-        fixture.send.send(attestation(2, 1)).await.unwrap();
+        let keeper = tokio::spawn(Arc::clone(&fixture.keeper).run(stop.clone()));
+        fixture.keeper.keep(&attestation(2, 1));
         let mut look = tokio::time::interval(Duration::from_millis(50));
         let all = (UnixMillis::ZERO, UnixMillis::new(u64::MAX));
         while of(&store, &node(2), all, 1, UnixMillis::ZERO).unwrap().is_empty() {
             look.tick().await;
         }
         // What waits when the node stops is not lost.
-        fixture.send.send(attestation(3, 1)).await.unwrap();
-        drop(fixture.send);
+        fixture.keeper.keep(&attestation(3, 1));
+        stop.cancel();
         keeper.await.unwrap().unwrap();
         assert_eq!(of(&store, &node(3), all, 1, UnixMillis::ZERO).unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn the_more_nodes_are_registered_the_less_is_kept_of_each() {
-        let mut fixture = fixture(2);
+        let fixture = fixture(2);
         for (sequence, registered) in [(1, 2), (2, 1_000), (3, 1_000), (4, 2)] {
             fixture.registered.store(registered, Ordering::Relaxed);
-            fixture.keeper.gather(&attestation(2, sequence));
+            fixture.keeper.keep(&attestation(2, sequence));
             fixture.keeper.write().await.unwrap();
             fixture.wait(60_000);
         }
@@ -354,10 +358,10 @@ mod tests {
         assert_eq!([1, 30, 31, 1_000].map(Spacing::of), [1, 1, 2, 33].map(Spacing));
 
         // A flood over an hour from one of a thousand workers, and this node's own.
-        let mut fixture = fixture(1_000);
+        let fixture = fixture(1_000);
         for sequence in 1..=600 {
-            fixture.keeper.gather(&attestation(2, sequence));
-            fixture.keeper.gather(&attestation(1, sequence));
+            fixture.keeper.keep(&attestation(2, sequence));
+            fixture.keeper.keep(&attestation(1, sequence));
             fixture.wait(6_000);
         }
         fixture.keeper.write().await.unwrap();

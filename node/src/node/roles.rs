@@ -222,8 +222,7 @@ impl Assembly {
         let (gossip, metrics, account) = (wires.gossip.clone(), wires.metrics.clone(), self.me.account);
         work.spawn_plain("attestation publisher", async move {
             while let Some(attestation) = attested.recv().await {
-                // When it is full, the next epoch's is kept.
-                let _full = metrics.try_send(Attestation { account, signed: attestation.clone() });
+                metrics.keep(&Attestation { account, signed: attestation.clone() });
                 if gossip.send((Topic::Attestations(0), encode(&*attestation))).await.is_err() {
                     return;
                 }

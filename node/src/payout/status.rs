@@ -89,7 +89,7 @@ pub struct PoolView<'a> {
     pub accounts: &'a PoolState,
     /// The vault, solidified; `None` if this node does not know it.
     pub vault: Option<&'a SolidVault>,
-    /// The least owed total of which a multiple must be crossed.
+    /// The amount of which an owed total must cross a multiple to be requested; 0: it must grow.
     pub threshold: MicroUsdt,
     /// The time.
     pub now: UnixMillis,
@@ -241,12 +241,21 @@ pub fn of_earnings(account: &Account, view: PoolView<'_>) -> Option<(MicroUsdt, 
             Standing::waiting(PayoutStatus::PoolSuspended, None, "the pool's owner to allow new payout roots")
         }
         _ => {
-            let over = account.owed.get().checked_rem(view.threshold.get()).unwrap_or_default();
-            let missing = view.threshold.saturating_sub(MicroUsdt::new(over));
-            Standing::waiting(PayoutStatus::BelowThreshold, None, format!("{} more", usdt(missing)))
+            let missing = next_request(account.requested, view.threshold).saturating_sub(account.owed);
+            let waits_for = match missing {
+                MicroUsdt::ZERO => "the pool's next payout root".to_owned(),
+                missing => format!("{} more", usdt(missing)),
+            };
+            Standing::waiting(PayoutStatus::BelowThreshold, None, waits_for)
         }
     };
     Some((amount, standing))
+}
+
+/// The owed total with which an account is requested again.
+fn next_request(requested: MicroUsdt, threshold: MicroUsdt) -> MicroUsdt {
+    let step = threshold.get().max(1);
+    MicroUsdt::new((requested.get() / step).saturating_add(1).saturating_mul(step))
 }
 
 pub(super) fn usdt(amount: MicroUsdt) -> String {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use lucid_consensus::ledger::state::State;
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::ResourceAttestation;
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PublicKey};
 use lucid_types::policy::FixedPolicy;
-use lucid_types::signed::{Signed, Verified};
+use lucid_types::signed::{ReadKey, Signed, Verified};
 use lucid_types::time::Epoch;
 
 /// Attestations come at most this often (protocol: "one per 10 s at most"), and at least one an epoch is taken.
@@ -51,6 +51,8 @@ struct Inner {
 /// A worker's newest attestation, and how many it has sent in that epoch.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// What it was signed with.
+    key: ReadKey,
     sequence: u64,
     epoch: Epoch,
     taken: u32,
@@ -89,6 +91,11 @@ impl AttestationTable {
         self.judge(state, account, self.inner().newest.get(account), record)
     }
 
+    /// The key, ready for use, if the account's newest attestation was signed with it.
+    pub fn key(&self, account: &NodeId, key: &PublicKey) -> Option<ReadKey> {
+        self.inner().newest.get(account).map(|entry| entry.key).filter(|known| known.is(key))
+    }
+
     fn judge(&self, state: &State, account: &NodeId, entry: Option<&Entry>, record: &ResourceAttestation) -> Recorded {
         if state.node(account).is_none() {
             return Recorded::Unknown;
@@ -118,8 +125,11 @@ impl AttestationTable {
             let taken = entry.filter(|entry| entry.epoch == record.epoch).map_or(0, |entry| entry.taken);
             let taken = taken.saturating_add(1);
             let ResourceAttestation { sequence, epoch, allocation, .. } = *record;
-            let entry = Entry { sequence, epoch, taken, allocation };
-            inner.newest.insert(*account, entry);
+            let known = entry.map(|entry| entry.key).filter(|known| known.is(&attestation.signer));
+            // It has checked a signature.
+            if let Some(key) = known.or_else(|| ReadKey::of(&attestation.signer)) {
+                inner.newest.insert(*account, Entry { key, sequence, epoch, taken, allocation });
+            }
             inner.prune(state);
         }
         verdict

@@ -235,7 +235,10 @@ impl NodeParts {
         let Some(settlement) = settlement.or(pool.newest.map(|root| root.settlement)) else { return Ok(None) };
         let issued = ledger::issued(&self.spec, &self.store, (id, pool), settlement)?;
         let leaves = ledger::leaves(&self.store, id, settlement)?;
-        Ok(issued.root().zip(leaves).map(|(root, leaves)| LedgerView::new(&root, &leaves, offset, limit)))
+        Ok(issued
+            .root()
+            .zip(leaves)
+            .map(|(root, (leaves, requested))| LedgerView::new(&root, &leaves, &requested, offset, limit)))
     }
 }
 

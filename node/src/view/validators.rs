@@ -10,7 +10,9 @@ use lucid_consensus::ledger::table::{Closes, Equivocations, UsedKeys};
 use lucid_storage::{Store, StoredBlock};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
+use lucid_types::change::NetworkChange;
 use lucid_types::codec::decode;
+use lucid_types::command::ValidatorChange;
 use lucid_types::id::{Hash, NodeId, ValidatorId};
 use lucid_types::time::{Epoch, Height, Windows};
 use lucid_types::validator::{Validator, ValidatorSet};
@@ -18,7 +20,7 @@ use lucid_types::validator::{Validator, ValidatorSet};
 use crate::api::ViewError;
 use crate::api::model::{
     ApprovalView, DutiesView, EquivocationView, NextPowerView, ProposalView, RotationView, ValidatorStatusView,
-    ValidatorView, VoteView, differences,
+    ValidatorView, VoteView, differences, unmeasured,
 };
 use crate::history::epochs::{self, Closing};
 use crate::view::duties::{Duties, ReportDuty};
@@ -52,8 +54,18 @@ pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
     let view = |(id, proposal): (Hash, &ProposedChange)| {
         let approval = |validator: &NodeId| ApprovalView { validator: *validator, power: power_of(set, validator) };
         let approvals: Vec<_> = proposal.approvals.iter().map(approval).collect();
+        let operators = set.members().iter().map(|validator| (validator.node, validator.operator));
+        let mut operators: BTreeMap<_, _> = operators.collect();
+        let policy = proposal.change.policy().map_or(&**newest, |change| &change.policy);
+        match &proposal.change {
+            NetworkChange::Validators(ValidatorChange::Add(it)) => drop(operators.insert(it.node, it.operator)),
+            NetworkChange::Validators(ValidatorChange::Remove(node)) => drop(operators.remove(node)),
+            _ => {}
+        }
+        let warning = unmeasured(policy, &operators.into_values().collect::<Vec<_>>());
         ProposalView {
             id,
+            warning,
             change: proposal.change.clone(),
             differences: proposal.change.policy().map_or_else(Vec::new, |it| differences(newest, &it.policy)),
             by: proposal.by,
@@ -190,13 +202,12 @@ fn parts(stored: &StoredBlock) -> Result<(Block, Certificate), lucid_types::code
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_consensus::ledger::table::{ProposedChanges, Validators};
-    use lucid_types::command::ValidatorChange;
+    use lucid_types::change::PolicyChange;
+    use lucid_types::policy::Policy;
     use lucid_types::time::UnixMillis;
 
     use super::*;
     use crate::api::model::{LookedAtView, MissedBy, MissedReport, ReportsView, TurnsView};
-    use lucid_types::change::NetworkChange;
-
     use crate::chain::fixture::{Growing, Turnover};
     use crate::payout::testing::{SIGNERS, node};
 
@@ -223,6 +234,27 @@ mod tests {
         assert!(state.next_validators().is_quorum(*needed_power));
         assert!(!state.next_validators().is_quorum(*needed_power - 1));
         assert!(with(proposed(&[1], UnixMillis::ZERO)).is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn a_proposal_after_which_nobody_would_be_measured_says_so() {
+        let chain = Turnover::new(0).chain;
+        let state = State::genesis(&chain.spec);
+        let now = state.policy_in_force();
+        let warning = |change: NetworkChange| {
+            let (from, until, approvals) = (Epoch::new(1), UnixMillis::new(u64::MAX), vec![node(1)]);
+            let proposal = ProposedChange { change: change.clone(), by: node(1), from, until, approvals };
+            let with = state.changed(|rows| rows.put::<ProposedChanges>(&change.id(), proposal));
+            proposals(&with).remove(0).warning
+        };
+        let policy = |policy: Policy| warning(PolicyChange { base: now.hash(), policy }.into());
+        assert_eq!(policy(Policy { pings: now.pings + 1, min_reporters: 4, ..Policy::clone(now) }), None);
+        let five = policy(Policy { min_reporters: 5, ..Policy::clone(now) }).unwrap();
+        assert!(five.contains("by 5 validators") && five.contains("would be 4"), "{five}");
+        let operators = policy(Policy { min_seat_operators: 9, ..Policy::clone(now) }).unwrap();
+        assert!(operators.contains("of 9 operators"), "{operators}");
+        let removed = warning(NetworkChange::from(ValidatorChange::Remove(node(4))));
+        assert_eq!(removed.is_some(), now.min_reporters > 3 || now.min_seat_operators > 3, "{now:?}");
     }
 
     #[test]

@@ -392,6 +392,8 @@ async fn pools_and_their_payout_trees_are_read_page_by_page() {
     let first = server.get(&format!("{pool}/root")).await;
     assert_eq!((&first["root"], &first["n_accounts"]), (&json!(root.root), &json!(5)));
     assert_eq!(first["accounts"].as_array().unwrap().len(), 3);
+    let requested = |at: usize| &first["accounts"][at]["requested_micro_usdt"];
+    assert_eq!((requested(0), requested(1)), (&json!(0), &json!(2_000_000)));
     let rest = server.get(&format!("{pool}/root?settlement=3&offset=3")).await;
     assert_eq!(rest["accounts"][0]["id"], json!(leaves[3].id));
     assert_eq!(rest["accounts"][1]["owed_micro_usdt"], 5_000_000);

@@ -412,6 +412,7 @@ impl NodeView for Known {
             power: 1,
             needed_power: 2,
             total_power: 2,
+            warning: None,
         }]
     }
 
@@ -728,7 +729,8 @@ impl NodeView for Known {
         let is_there = *pool == Self::pool_id() && settlement.is_none_or(|settlement| settlement == 3);
         let (root, leaves) = settled();
         // Three leaves at most in an answer, so that there is more than one.
-        self.disk(is_there.then(|| LedgerView::new(&root, &leaves, offset, limit.min(3))))
+        let requested = leaves.iter().skip(1).map(|leaf| (leaf.id, leaf.owed)).collect();
+        self.disk(is_there.then(|| LedgerView::new(&root, &leaves, &requested, offset, limit.min(3))))
     }
 
     fn proof(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {

@@ -155,8 +155,8 @@ impl World {
         }
         let due = issued.leaves.iter().fold(0, |sum, leaf| {
             let paid = solid.state.paid.get(&leaf.id).map_or(0, |paid| paid.get());
-            let is_due = self.ledger.is_due(leaf.owed.get(), paid);
-            sum + if is_due { leaf.owed.get() - paid } else { 0 }
+            let requested = issued.requested.get(&leaf.id).map_or(0, |requested| requested.get());
+            sum + if paid < requested { leaf.owed.get() - paid } else { 0 }
         });
         let due = MicroUsdt::new(due);
         if due > vault.left_of_cap(solid.reference.time.get() / 1_000) {

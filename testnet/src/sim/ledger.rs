@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
-use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
+use lucid_types::payout::{AccountKind, Requested, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree};
 use lucid_types::vault::SignerSet;
 
@@ -62,6 +62,8 @@ pub(super) struct Head {
 pub(super) struct Issued {
     pub(super) root: SettlementRoot,
     pub(super) leaves: Vec<OwedAccount>,
+    /// What was requested of them, with it.
+    pub(super) requested: Requested,
     /// Number of the state that made it.
     pub(super) since: usize,
 }
@@ -162,16 +164,8 @@ impl Ledger {
 
     /// The newest root's accounts that are due although so much was paid.
     pub(super) fn due(&self, paid: impl Fn(&AccountId) -> u64) -> Vec<AccountId> {
-        let leaves = self.newest_issued().map_or(&[][..], |issued| &issued.leaves);
-        let is_due = |leaf: &&OwedAccount| self.is_due(leaf.owed.get(), paid(&leaf.id));
-        leaves.iter().filter(is_due).map(|leaf| leaf.id).collect()
-    }
-
-    pub(super) const fn is_due(&self, owed: u64, before: u64) -> bool {
-        match (owed.checked_div(self.threshold), before.checked_div(self.threshold)) {
-            (Some(owed), Some(before)) => owed > before,
-            _ => owed > before,
-        }
+        let requested = self.newest_issued().into_iter().flat_map(|issued| &issued.requested);
+        requested.filter(|(id, requested)| paid(id) < requested.get()).map(|(id, _)| *id).collect()
     }
 
     // ---- changing --------------------------------------------------------------------------------------------------
@@ -231,7 +225,10 @@ impl Ledger {
                 leader,
                 until: if leader.is_some() { until } else { 0 },
             };
-            self.roots.insert((root.settlement, root.root), Issued { root, leaves, since: self.heads.len() });
+            let requested = self.accounts.iter().filter(|account| account.requested > 0);
+            let requested = requested.map(|account| (account.id, MicroUsdt::new(account.requested))).collect();
+            self.roots
+                .insert((root.settlement, root.root), Issued { root, leaves, requested, since: self.heads.len() });
             head.newest = Some(root);
         }
         self.heads.push(head);

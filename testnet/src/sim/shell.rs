@@ -9,7 +9,7 @@ use lucid_types::payout::CosignReply;
 
 use super::base::START;
 use super::describe::{effect_text, input_text};
-use super::ledger::Elected;
+use super::ledger::{Elected, Issued};
 use super::node::Disk;
 use super::provider::Asking;
 use super::treasury::Treasury;
@@ -246,7 +246,11 @@ impl World {
             Effect::LoadLeaves { settlement, root } => {
                 n_requests = 0;
                 let issued = self.ledger.issued(settlement, &root).filter(|issued| issued.since <= node.known);
-                let issued = issued.map(|issued| IssuedRoot { root: issued.root, leaves: issued.leaves.clone() });
+                let issued = issued.map(|Issued { root, leaves, requested, .. }| IssuedRoot {
+                    root: *root,
+                    leaves: leaves.clone(),
+                    requested: requested.clone(),
+                });
                 Input::Leaves { settlement, root, loaded: Loaded::of(issued) }
             }
             Effect::ReadVault { view: View::Solid, accounts } => {

@@ -17,7 +17,7 @@ pub struct PusherConfig {
     pub domain: VaultDomain,
     /// The account that pays for the transactions.
     pub gas_address: PayoutAddress,
-    /// The network's payout threshold; 0: whatever grew is due.
+    /// The network's payout threshold: less is no payment of its own.
     pub threshold: MicroUsdt,
     /// Most leaves in a batch.
     pub max_items: usize,

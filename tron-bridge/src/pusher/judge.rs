@@ -4,7 +4,6 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::payout_tree::OwedAccount;
 
 use super::alert::{Alert, Key};
-use super::posted::is_due;
 use super::types::{Effect, HeadView};
 use super::views::seconds;
 use super::{Phase, Pusher};
@@ -47,9 +46,8 @@ impl Pusher {
     }
 
     fn due_accounts(&self) -> impl Iterator<Item = &OwedAccount> {
-        let is_lacking = |leaf: &&OwedAccount| {
-            self.paid_on_solid(leaf).is_some_and(|paid| is_due(leaf.owed, paid, self.config.threshold))
-        };
+        let is_lacking =
+            |leaf: &&OwedAccount| self.paid_on_solid(leaf).is_some_and(|paid| self.posted.is_due(&leaf.id, paid));
         self.posted.leaves().iter().filter(is_lacking)
     }
 

@@ -107,9 +107,9 @@ impl Posted {
         true
     }
 
-    /// Leaves of the root that is about to be posted; none if they are not there.
-    pub(super) fn leaves_ahead(&self) -> &[OwedAccount] {
-        self.ahead.found.as_ref().map_or(&[], |found| &found.issued.leaves)
+    /// The root that is about to be posted, if its leaves are there.
+    pub(super) fn issued_ahead(&self) -> Option<&IssuedRoot> {
+        self.ahead.found.as_ref().map(|found| &found.issued)
     }
 
     pub(super) fn next_wake(&self) -> Option<UnixMillis> {
@@ -137,15 +137,14 @@ impl Posted {
         self.issued().map_or(&[], |issued| &issued.leaves)
     }
 
+    /// Whether an account that was paid so much is to be paid now.
+    pub(super) fn is_due(&self, account: &AccountId, paid: MicroUsdt) -> bool {
+        self.issued().is_some_and(|issued| issued.is_due(account, paid))
+    }
+
     pub(super) fn proof(&self, start: usize, n: usize) -> Option<Vec<TreeHash>> {
         self.found.as_ref()?.tree.range_proof(start, n)
     }
-}
-
-/// Whether an account that was paid this much is to be paid now: its owed total has crossed a multiple of the threshold since.
-pub(super) fn is_due(owed: MicroUsdt, paid: MicroUsdt, threshold: MicroUsdt) -> bool {
-    let multiple = |total: MicroUsdt| total.get().checked_div(threshold.get()).unwrap_or(total.get());
-    multiple(owed) > multiple(paid)
 }
 
 /// What accounts have had, as one view says.

@@ -10,7 +10,6 @@ use lucid_types::time::UnixMillis;
 use super::alert::Alert;
 use super::config::backoff;
 use super::plan::{Bounds, Leaf, Range, ranges};
-use super::posted::is_due;
 use super::types::{Effect, HeadView, Work};
 use super::views::seconds;
 use super::{Job, Pusher};
@@ -112,7 +111,7 @@ impl Pusher {
             return Leaf::Settled;
         }
         let is_known = on_head.is_some() && on_solid.is_some();
-        if is_free && is_known && is_due(leaf.owed, paid, self.config.threshold) {
+        if is_free && is_known && self.posted.is_due(&leaf.id, paid) {
             return Leaf::Due(leaf.owed.saturating_sub(paid));
         }
         Leaf::Apart
@@ -155,7 +154,7 @@ impl Pusher {
         let is_bad = |leaf: &&OwedAccount| leaf.to == token || leaf.to == vault || leaf.to.hash20() == [0; 20];
         let is_new = |leaf: &&OwedAccount| {
             let paid = self.views.solid_paid.get(&leaf.id);
-            let is_due = paid.is_some_and(|paid| is_due(leaf.owed, *paid, self.config.threshold));
+            let is_due = paid.is_some_and(|paid| self.posted.is_due(&leaf.id, *paid));
             is_due && !self.aside.contains_key(&leaf.id)
         };
         let bad: Vec<_> = self.posted.leaves().iter().filter(is_bad).filter(is_new).copied().collect();

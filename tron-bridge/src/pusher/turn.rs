@@ -1,12 +1,11 @@
 //! Whose turn it is, and what is read.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::payout_tree::{AccountId, OwedAccount};
+use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 
 use super::alert::Key;
-use super::posted::is_due;
-use super::types::{Assignment, Effect, HeadView, Report, SolidView, View};
+use super::types::{Assignment, Effect, HeadView, IssuedRoot, Report, SolidView, View};
 use super::views::{Fingerprint, Mark};
 use super::{Pusher, Work};
 
@@ -156,32 +155,36 @@ impl Pusher {
         }
     }
 
-    /// Leaves of the root under which the next batches are: the posted one, or the one that a transaction is about to post. As
-    /// long as that one lacks signatures, what is due under the posted one is paid.
-    fn next_leaves(&self) -> &[OwedAccount] {
-        let ahead = self.posted.leaves_ahead();
-        if ahead.is_empty() || !self.is_posting(false) { self.posted.leaves() } else { ahead }
+    /// The root under which the next batches are: the posted one, or the one that a transaction is about to post. As long as that
+    /// one lacks signatures, what is due under the posted one is paid.
+    fn next_issued(&self) -> Option<&IssuedRoot> {
+        let ahead = self.posted.issued_ahead().filter(|_| self.is_posting(false));
+        ahead.or_else(|| self.posted.issued())
     }
 
     /// Accounts of the posted root, or of the one that is being posted, that are due on the solid view, or of which it is not
     /// known.
     fn solid_accounts(&self) -> Vec<AccountId> {
-        let is_open = |owed, paid: Option<&_>| paid.is_none_or(|paid| is_due(owed, *paid, self.config.threshold));
-        let leaves = self.next_leaves().iter();
-        leaves.filter(|leaf| is_open(leaf.owed, self.views.solid_paid.get(&leaf.id))).map(|leaf| leaf.id).collect()
+        let Some(issued) = self.next_issued() else { return Vec::new() };
+        let is_open = |id: &AccountId| {
+            let paid = self.views.solid_paid.get(id);
+            issued.is_due(id, paid.copied().unwrap_or_default())
+        };
+        issued.leaves.iter().map(|leaf| leaf.id).filter(is_open).collect()
     }
 
     /// Accounts that may go into the next batches, under the posted root or the one that is being posted: due on the solid view,
     /// in no batch, and not set aside.
     fn candidates(&self) -> impl Iterator<Item = AccountId> {
         let busy = self.busy_accounts();
-        let threshold = self.config.threshold;
-        let is_due_on_solid = move |leaf: &&OwedAccount| {
-            self.views.solid_paid.get(&leaf.id).is_some_and(|paid| is_due(leaf.owed, *paid, threshold))
+        let issued = self.next_issued();
+        let is_due_on_solid = move |id: &AccountId| {
+            let paid = self.views.solid_paid.get(id);
+            issued.zip(paid).is_some_and(|(issued, paid)| issued.is_due(id, *paid))
         };
         let is_free = move |id: &AccountId| !busy.contains(id) && !self.aside.contains_key(id);
-        let leaves = self.in_order_of(self.next_leaves()).map(|(_, leaf)| leaf);
-        leaves.filter(is_due_on_solid).map(|leaf| leaf.id).filter(is_free).take(MAX_HEAD_ACCOUNTS)
+        let leaves = self.in_order_of(issued.map_or(&[], |issued| &issued.leaves));
+        leaves.map(|(_, leaf)| leaf.id).filter(is_due_on_solid).filter(is_free).take(MAX_HEAD_ACCOUNTS)
     }
 
     pub(super) fn read(&mut self, now: UnixMillis, out: &mut Vec<Effect>) {

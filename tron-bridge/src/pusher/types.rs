@@ -6,7 +6,7 @@ use lucid_tron_types::proto::ContractResult;
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::codec::Wire;
 use lucid_types::id::{NodeId, TxId};
-use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot};
+use lucid_types::payout::{CosignReply, CosignRequest, Requested, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
 use lucid_types::time::UnixMillis;
 use lucid_types::vault::SignerSet;
@@ -42,6 +42,15 @@ pub struct IssuedRoot {
     pub root: SettlementRoot,
     /// In the tree's order.
     pub leaves: Vec<OwedAccount>,
+    /// What was requested of them, with this root.
+    pub requested: Requested,
+}
+
+impl IssuedRoot {
+    /// Whether an account that the vault has paid so much is to be paid more.
+    pub fn is_due(&self, account: &AccountId, paid: MicroUsdt) -> bool {
+        self.requested.get(account).is_some_and(|requested| paid < *requested)
+    }
 }
 
 /// What the ledger says of a root that the vault shows.

@@ -13,7 +13,8 @@ use lucid_types::time::UnixMillis;
 use lucid_types::vault::Vault;
 
 use super::chain::{
-    BUDGET, Chain, address, all_good, signers, start, start_with, validator, validator_key, worker, worker_key,
+    BUDGET, Chain, address, all_good, observation, signers, start, start_with, validator, validator_key, worker,
+    worker_key,
 };
 use super::start::Pool;
 use crate::ledger::check::InvalidBlock;
@@ -147,6 +148,39 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
     assert_eq!((settled.root.settlement, settled.root.total.get()), (5, 5 * BUDGET));
     let of_worker = settled.requests.iter().find(|request| request.node == worker(0)).unwrap();
     assert_eq!(of_worker.amount, usdt(3 * 38), "one request for all that became due meanwhile");
+}
+
+/// The first root after a suspension is made by a settlement in which nobody earns: its requests bring their fees all the same, once.
+#[test]
+fn whatever_a_settlement_requests_brings_its_push_fee() {
+    let fee = 1_000;
+    let limits = VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(fee) };
+    let mut chain = Chain::grown(start_with(|start| start.pools[0].vault.limits = limits), 2);
+    let paid = chain.pool().fees;
+    chain.step_with(vec![chain.command(PoolAction::Suspend(true), &[0])]);
+    while chain.pool().settled < 4 {
+        chain.step(all_good);
+    }
+    let before = chain.pool().clone();
+    assert_eq!(before.newest.unwrap().fees, before.fees, "settlements without a root take no fee");
+    assert!(before.fees > paid);
+    let nothing = |_: usize, _: usize| Some(observation(4, false));
+    chain.step(nothing);
+    chain.step_with(vec![chain.command(PoolAction::Suspend(false), &[0])]);
+    let events = chain.step(nothing);
+    let settled = events.iter().find_map(|e| if let Event::Settled(settled) = e { Some(settled) } else { None });
+    let settled = settled.unwrap();
+    let n: u64 = settled.requests.len().try_into().unwrap();
+    assert_eq!((settled.root.settlement, n), (5, 4), "three workers and the owner");
+    assert_eq!(settled.root.fees.get(), before.fees.get() + n * fee);
+    assert_eq!(chain.pool().carried.get(), before.carried.get() + BUDGET - n * fee);
+    assert!(
+        events.iter().any(|e| matches!(e, Event::Shared { fee, members: MicroUsdt::ZERO, .. } if fee.get() == 4_000))
+    );
+    for _ in 0..2 {
+        chain.step(nothing);
+    }
+    assert_eq!(chain.pool().fees, settled.root.fees, "once");
 }
 
 /// A settlement is computed some blocks after its last epoch; whoever suspends the pool meanwhile has not announced it to those

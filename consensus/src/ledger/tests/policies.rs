@@ -285,6 +285,29 @@ fn a_settlement_takes_the_policy_of_its_last_epoch_and_allows_for_whom_it_makes_
     assert_eq!(fees, [0, 0, 4 * fee, 4 * fee], "a push fee for each request");
 }
 
+/// The threshold falls with settlement 2, in which nobody earns, so that no root is made; settlement 3 makes the requests.
+#[test]
+fn a_lower_threshold_counts_for_the_fee_when_its_requests_are_made() {
+    let fee = 1_000;
+    let mut chain = Chain::new(start_with(|start| {
+        start.genesis.policy.payout_threshold = MicroUsdt::new(1 << 50);
+        start.pools[0].vault.limits = VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(fee) };
+    }));
+    let mut made = Vec::new();
+    for epoch in 1..=6 {
+        if epoch == 2 {
+            assert_eq!(decide(&mut chain, |policy| policy.payout_threshold = MicroUsdt::new(1_000)), Epoch::new(4));
+        }
+        let events = chain.step(|_, worker| (epoch <= 2 || epoch > 4 && worker == 0).then(|| observation(4, true)));
+        for event in events {
+            if let Event::Settled(settled) = event {
+                made.push((settled.root.settlement, settled.requests.len(), settled.root.fees.get()));
+            }
+        }
+    }
+    assert_eq!(made, [(1, 0, 0), (3, 4, 4 * fee)], "three workers and the owner");
+}
+
 #[test]
 fn stamps_are_judged_by_the_policy_in_force() {
     let mut chain = Chain::grown(start(), 2);

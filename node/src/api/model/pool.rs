@@ -3,7 +3,7 @@
 use lucid_consensus::ledger::pool::{PoolStatus, VaultChange, VaultTerms};
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, TxId};
-use lucid_types::payout::{SettlementRoot, TreasurySignature};
+use lucid_types::payout::{Requested, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
 use lucid_types::pool::{JoinPolicy, PoolTerms, SplitRule};
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -455,12 +455,26 @@ pub struct LedgerAccount {
     pub to: PayoutAddress,
     /// All that it was ever owed.
     pub owed_micro_usdt: MicroUsdt,
+    /// What was requested for it so far: what the pool's leaders pay. A file of leaves need not say.
+    #[serde(default)]
+    pub requested_micro_usdt: Option<MicroUsdt>,
 }
 
 impl LedgerView {
     /// A root with its leaves from index `offset` on, at most `limit`.
-    pub fn new(root: &SettlementRoot, leaves: &[OwedAccount], offset: usize, limit: usize) -> Self {
-        let account = |leaf: &OwedAccount| LedgerAccount { id: leaf.id, to: leaf.to, owed_micro_usdt: leaf.owed };
+    pub fn new(
+        root: &SettlementRoot,
+        leaves: &[OwedAccount],
+        requested: &Requested,
+        offset: usize,
+        limit: usize,
+    ) -> Self {
+        let account = |leaf: &OwedAccount| LedgerAccount {
+            id: leaf.id,
+            to: leaf.to,
+            owed_micro_usdt: leaf.owed,
+            requested_micro_usdt: Some(requested.get(&leaf.id).copied().unwrap_or_default()),
+        };
         Self {
             settlement: root.settlement,
             pool: Some(root.pool),

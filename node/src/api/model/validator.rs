@@ -1,7 +1,10 @@
 //! What the API says of validators beyond their list: the changes that are proposed, and what one of them does.
 
+use std::collections::BTreeSet;
+
 use lucid_types::change::NetworkChange;
 use lucid_types::id::{Hash, NodeId, ValidatorId};
+use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +40,29 @@ pub struct ProposalView {
     pub needed_power: u64,
     /// The power of all validators of the next height.
     pub total_power: u64,
+    /// Why nobody would be measured after it, if nobody would: it can be carried out all the same.
+    pub warning: Option<String>,
+}
+
+/// Why no worker would be measured under a policy by validators that these operators run, if none would. Seats also go by power, and
+/// nobody measures workers of its own operator: that may leave fewer.
+pub(crate) fn unmeasured(policy: &Policy, operators: &[NodeId]) -> Option<String> {
+    let is = |least: u32, n: usize| usize::try_from(least).is_ok_and(|least| least <= n);
+    let (n, n_operators) = (operators.len(), operators.iter().collect::<BTreeSet<_>>().len());
+    let why = if !is(policy.min_reporters, n) {
+        format!(
+            "a worker must be measured by {} validators (min_reporters), and there would be {n}",
+            policy.min_reporters
+        )
+    } else if !is(policy.min_seat_operators, n_operators) {
+        let least = policy.min_seat_operators;
+        format!(
+            "validators of {least} operators must be able to measure a worker (min_seat_operators), and there would be {n_operators}"
+        )
+    } else {
+        return None;
+    };
+    Some(format!("nobody would be measured, scored or paid: {why}"))
 }
 
 /// A validator that approves of a change.

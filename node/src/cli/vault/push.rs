@@ -7,7 +7,6 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use futures::StreamExt;
 use futures::stream;
-use lucid_consensus::ledger::settle::is_due;
 use lucid_tron_bridge::client::TransactionInfo;
 use lucid_tron_bridge::sender::{Plan, SendOptions, Sender};
 use lucid_tron_bridge::vault::{self, VaultSnapshot};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::open::{Opened, VaultArgs};
+use crate::api::model::LedgerAccount;
 use crate::cli::act::{Interrupt, Open, SendArgs, after_sending, explained, plan_json, say, warn};
 use crate::cli::ledger::Ledger;
 use crate::cli::tron::events;
@@ -171,21 +171,19 @@ fn batches(
     let now = opened.now_s();
     ensure!(!snapshot.is_closed(now), "the vault is closed for good; its successor pays what is still owed");
     ensure!(!snapshot.is_paused(now), "the vault is paused; `lucid vault show` says until when");
-    let policy = opened.net.ledger.as_ref().filter(|_| !args.all).map(|ledger| ledger.policy().policy.payout_threshold);
-    let threshold = policy.unwrap_or(MicroUsdt::ZERO);
     let vaults = opened.vaults();
-    let missing = |account: &OwedAccount| {
-        let paid = snapshot.paid_of(&account.id).unwrap_or_default();
-        let is_wanted = account.owed > paid && is_due(account.owed, paid, threshold);
+    let missing = |account: &LedgerAccount| {
+        let (paid, owed) = (snapshot.paid_of(&account.id).unwrap_or_default(), account.owed_micro_usdt);
+        let wanted = account.requested_micro_usdt.filter(|_| !args.all).unwrap_or(owed);
         let can_take = check_recipient(&account.to, &snapshot.token, &vaults).is_ok();
-        match (account.owed > paid, is_wanted && can_take) {
+        match (owed > paid, wanted > paid && can_take) {
             (false, _) => Leaf::Settled,
-            (true, true) => Leaf::Due(account.owed.saturating_sub(paid)),
+            (true, true) => Leaf::Due(owed.saturating_sub(paid)),
             (true, false) => Leaf::Apart,
         }
     };
     let room = snapshot.left_of_total().min(snapshot.left_of_cap(now)).min(snapshot.funds);
-    let leaves: Vec<_> = ledger.accounts.iter().map(missing).collect();
+    let leaves: Vec<_> = ledger.view.accounts.iter().map(missing).collect();
     let found = ranges(&leaves, args.batch.into(), room);
     if found.0.is_empty() && found.1 == 0 {
         let is_open = leaves.iter().any(|leaf| matches!(leaf, Leaf::Apart));

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::check::contracts;
 use super::open::{Opened, VaultArgs};
-use crate::api::model::{MemberView, PoolView};
+use crate::api::model::{LedgerAccount, MemberView, PoolView};
 use crate::cli::act::warn;
 use crate::cli::values::{check_recipient, duration_of, trx_of, usdt_of, utc};
 use crate::cli::{Context, Json, output};
@@ -147,10 +147,10 @@ async fn recipients(
     context: &Context,
 ) -> anyhow::Result<(Vec<Recipient>, VaultSnapshot)> {
     let ledger = opened.net.ledger()?;
-    let mut accounts: BTreeMap<AccountId, (PayoutAddress, MicroUsdt)> = BTreeMap::new();
+    let mut accounts: BTreeMap<AccountId, LedgerAccount> = BTreeMap::new();
     if view.newest.is_some() {
         let newest = opened.net.node(context)?.ledger(&view.pool, None).await?;
-        accounts.extend(newest.accounts.iter().map(|account| (account.id, (account.to, account.owed_micro_usdt))));
+        accounts.extend(newest.accounts.iter().map(|account| (account.id, *account)));
     }
     let budget = view.budget_micro_usdt;
     let members: Vec<_> = members.iter().filter(|member| member.from.is_some()).collect();
@@ -160,19 +160,22 @@ async fn recipients(
     for MemberView { node, payout_address, .. } in members {
         let id = ledger.account(&view.pool, AccountKind::Worker, node);
         let Some(to) = *payout_address else { continue };
-        accounts.entry(id).or_insert((to, MicroUsdt::ZERO));
+        let (owed_micro_usdt, requested_micro_usdt) = (MicroUsdt::ZERO, None);
+        accounts.entry(id).or_insert(LedgerAccount { id, to, owed_micro_usdt, requested_micro_usdt });
         shares.insert(id, share);
     }
     let ids: Vec<_> = accounts.keys().copied().collect();
     let snapshot = opened.net.client.vault_snapshot(&opened.vault, &ids).await?;
     let threshold = ledger.policy().policy.payout_threshold;
-    let recipient = |(id, (to, owed)): (AccountId, (PayoutAddress, MicroUsdt))| {
-        let paid = snapshot.paid_of(&id).unwrap_or_default();
+    let recipient = |account: LedgerAccount| {
+        let LedgerAccount { id, to, owed_micro_usdt: owed, requested_micro_usdt } = account;
+        let (paid, requested) = (snapshot.paid_of(&id).unwrap_or_default(), requested_micro_usdt.unwrap_or_default());
         let then = owed.saturating_add(shares.get(&id).copied().unwrap_or_default());
+        let is_wanted = paid < requested || paid < then && is_due(then, requested, threshold);
         let is_first = paid == MicroUsdt::ZERO;
-        is_due(then, paid, threshold).then(|| Recipient { id, to, amount: then.saturating_sub(paid), is_first })
+        is_wanted.then(|| Recipient { id, to, amount: then.saturating_sub(paid), is_first })
     };
-    Ok((accounts.into_iter().filter_map(recipient).collect(), snapshot))
+    Ok((accounts.into_values().filter_map(recipient).collect(), snapshot))
 }
 
 async fn need(

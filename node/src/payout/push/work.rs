@@ -199,7 +199,7 @@ impl PushParts {
         };
         match read() {
             Ok((Issued::Root(issued), leaves)) if issued.root == *root => match leaves {
-                Some(leaves) => Loaded::Issued(Box::new(IssuedRoot { root: issued, leaves })),
+                Some((leaves, requested)) => Loaded::Issued(Box::new(IssuedRoot { root: issued, leaves, requested })),
                 None => Loaded::Unavailable,
             },
             Ok((Issued::Root(_) | Issued::Never, _)) => Loaded::NeverIssued,

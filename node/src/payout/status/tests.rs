@@ -191,6 +191,10 @@ fn earnings_without_a_request_say_why() {
     let (amount, status, waits_for) = standing(&grown, false).unwrap();
     assert_eq!((amount, status), (15, PayoutStatus::BelowThreshold));
     assert!(waits_for.contains("0.000005 USDT more"), "{waits_for}");
+    assert_eq!(next_request(MicroUsdt::new(100), MicroUsdt::ZERO), MicroUsdt::new(101), "without a threshold");
+    // It has crossed a multiple already: the threshold was higher when it was settled last.
+    let due = Account { owed: MicroUsdt::new(140), ..account(100) };
+    assert_eq!(standing(&due, false).unwrap().2, "the pool's next payout root");
     assert_eq!(standing(&grown, true).unwrap().1, PayoutStatus::PoolSuspended);
     let held = Account { held: MicroUsdt::new(20), hold: Hold::Since(4), ..grown };
     let (amount, status, waits_for) = standing(&held, true).unwrap();

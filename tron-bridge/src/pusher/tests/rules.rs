@@ -62,8 +62,8 @@ fn run_for(world: &mut World, nodes: &mut [Node], ms: u64) {
 /// Runs until everything due is paid on the solid view; seconds that it took.
 fn run_until_paid(world: &mut World, nodes: &mut [Node]) -> u64 {
     let from = world.now;
-    run(world, nodes, from + 24 * 60 * MINUTE, |world, _| world.open(THRESHOLD).is_empty());
-    assert!(world.open(THRESHOLD).is_empty(), "{:?}", nodes.iter().map(|n| n.pusher.alerts()).collect::<Vec<_>>());
+    run(world, nodes, from + 24 * 60 * MINUTE, |world, _| world.open().is_empty());
+    assert!(world.open().is_empty(), "{:?}", nodes.iter().map(|n| n.pusher.alerts()).collect::<Vec<_>>());
     (world.now - from) / SECOND
 }
 
@@ -133,6 +133,17 @@ fn only_what_is_due_is_paid() {
     let paid: Vec<_> = (0..5).map(|n| world.head().paid(&account(n)).get()).collect();
     assert_eq!(paid, [1_500, 1_998, 2_000, 1_000, 0]);
     assert_eq!(nodes[0].pusher.phase(), Phase::Idle);
+}
+
+#[test]
+fn what_was_requested_is_paid_whatever_the_threshold_has_become() {
+    let (mut world, mut nodes) = alone(&[leaf(0, 1_500), leaf(1, 999)]);
+    nodes[0].pusher.follow_policy(usdt(1_000_000), Duration::from_secs(20));
+    run_until_paid(&mut world, &mut nodes);
+    nodes[0].pusher.follow_policy(usdt(1), Duration::from_secs(20));
+    run_for(&mut world, &mut nodes, MINUTE);
+    let paid: Vec<_> = (0..2).map(|n| world.head().paid(&account(n)).get()).collect();
+    assert_eq!(paid, [1_500, 0], "the other was not requested");
 }
 
 #[test]
@@ -368,7 +379,7 @@ fn a_pause_stops_payments_and_not_the_root() {
     assert_eq!(world.head().state.settlement, 1);
     let until = Some(START / 1_000 + 120);
     assert!(has_alert(&nodes[0], |alert| *alert == Alert::Paused { until }));
-    assert_eq!((world.outcomes(gas_address(0)).len(), world.open(THRESHOLD).len()), (1, 3));
+    assert_eq!((world.outcomes(gas_address(0)).len(), world.open().len()), (1, 3));
     run_until_paid(&mut world, &mut nodes);
     assert_eq!(nodes[0].pusher.alerts(), []);
 }
@@ -489,7 +500,7 @@ fn a_receipt_from_after_the_expiration_is_not_believed() {
     let receipt = Receipt { block_time, fee: Sun::new(1), outcome: Outcome::Success };
     nodes[0].feed(&mut world, Input::Receipt { id, found: Lookup::Included(receipt) });
     run_for(&mut world, &mut nodes, 5 * MINUTE);
-    assert!(world.open(THRESHOLD).is_empty());
+    assert!(world.open().is_empty());
     assert_eq!((nodes[0].pusher.phase(), nodes[0].pusher.n_transactions()), (Phase::Idle, 0));
 }
 
@@ -726,7 +737,7 @@ fn the_budget_of_a_day_is_kept_across_restarts() {
     assert!((30_000_000..=max_per_day.get()).contains(&spent), "{spent}");
     run_for(&mut world, &mut nodes, 2 * MINUTE);
     assert!(has_alert(&nodes[0], |alert| matches!(alert, Alert::DayBudget { .. })), "{:?}", nodes[0].pusher.alerts());
-    assert!(!world.open(THRESHOLD).is_empty());
+    assert!(!world.open().is_empty());
     // The next days.
     let seconds = run_until_paid_in(&mut world, &mut nodes, 5);
     assert!(seconds > 23 * 60 * 60, "{seconds}");
@@ -734,8 +745,8 @@ fn the_budget_of_a_day_is_kept_across_restarts() {
 
 fn run_until_paid_in(world: &mut World, nodes: &mut [Node], days: u64) -> u64 {
     let from = world.now;
-    run(world, nodes, from + days * 24 * 60 * MINUTE, |world, _| world.open(THRESHOLD).is_empty());
-    assert!(world.open(THRESHOLD).is_empty());
+    run(world, nodes, from + days * 24 * 60 * MINUTE, |world, _| world.open().is_empty());
+    assert!(world.open().is_empty());
     (world.now - from) / SECOND
 }
 
@@ -929,7 +940,7 @@ fn few_transactions_are_open_at_first_and_more_with_success() {
     let mut nodes = vec![Node::start(&world, PusherConfig { max_items: 1, ..config(0) }, 0, Some(0))];
     assign(&mut world, &mut nodes);
     let mut most = vec![];
-    while !world.open(THRESHOLD).is_empty() {
+    while !world.open().is_empty() {
         run_for(&mut world, &mut nodes, SECOND);
         let open = nodes[0].pusher.jobs.values().filter(|job| job.included().is_none()).count();
         most.push(open);

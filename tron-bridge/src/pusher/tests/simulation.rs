@@ -78,9 +78,9 @@ fn simulate(seed: u64) -> Summary {
         node.restart(&mut world);
     }
     let healed = world.now;
-    run(&mut world, &mut nodes, healed + 120 * MINUTE, |world, _| world.open(THRESHOLD).is_empty());
+    run(&mut world, &mut nodes, healed + 120 * MINUTE, |world, _| world.open().is_empty());
     let states = || nodes.iter().map(|node| (node.pusher.phase(), node.pusher.alerts())).collect::<Vec<_>>();
-    assert!(world.open(THRESHOLD).is_empty(), "seed {seed}: due and not paid, {faults:?}, {:#?}", states());
+    assert!(world.open().is_empty(), "seed {seed}: due and not paid, {faults:?}, {:#?}", states());
     let seconds = (world.now - healed) / 1_000;
 
     // Then everybody comes to rest.

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use lucid_types::amount::Sun;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, TxId};
-use lucid_types::payout::{CosignReply, SettlementRoot, TreasurySignature};
+use lucid_types::payout::{CosignReply, Requested, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree};
 use lucid_types::time::UnixMillis;
 use lucid_types::vault::{SignerSet, TreasurySigner};
 
-use super::super::posted::is_due;
 use super::super::*;
 use super::model::{Vault, address, usdt};
 use crate::client::{Answer, BroadcastOutcome};
@@ -115,6 +114,8 @@ pub(super) struct World {
     /// Signers that answer.
     pub(super) signing: BTreeSet<NodeId>,
     pub(super) history: BTreeMap<(u64, PayoutRoot), IssuedRoot>,
+    /// What was requested so far.
+    requested: Requested,
     /// Of settlements before, nodes can say nothing.
     pub(super) history_from: u64,
     pub(super) assignment: Option<Assignment>,
@@ -179,6 +180,7 @@ impl World {
             answers: VecDeque::new(),
             signing: (1..=3).map(node_id).collect(),
             history: BTreeMap::new(),
+            requested: Requested::new(),
             history_from: 0,
             assignment: None,
             gas: 1_000_000_000_000,
@@ -219,17 +221,24 @@ impl World {
             leader: Some(gas_address(0)),
             until: START / 1_000 + settlement * 100,
         };
-        self.history.insert((settlement, root.root), IssuedRoot { root, leaves: leaves.to_vec() });
+        for leaf in leaves {
+            let requested = self.requested.entry(leaf.id).or_default();
+            if leaf.owed.get() / THRESHOLD > requested.get() / THRESHOLD {
+                *requested = leaf.owed;
+            }
+        }
+        let issued = IssuedRoot { root, leaves: leaves.to_vec(), requested: self.requested.clone() };
+        self.history.insert((settlement, root.root), issued);
         self.assignment = Some(Assignment { root, nonce: 0, signers: signers(1), rank: None, n_elected: 3 });
         root
     }
 
     /// Accounts of the newest root that are due and not paid on the solid view.
-    pub(super) fn open(&self, threshold: u64) -> Vec<AccountId> {
+    pub(super) fn open(&self) -> Vec<AccountId> {
         let root = self.assignment.as_ref().unwrap().root;
-        let leaves = &self.history[&(root.settlement, root.root)].leaves;
-        let is_open = |leaf: &&OwedAccount| is_due(leaf.owed, self.solid().paid(&leaf.id), usdt(threshold));
-        leaves.iter().filter(is_open).map(|leaf| leaf.id).collect()
+        let issued = &self.history[&(root.settlement, root.root)];
+        let is_open = |id: &AccountId| issued.is_due(id, self.solid().paid(id));
+        issued.leaves.iter().map(|leaf| leaf.id).filter(is_open).collect()
     }
 
     /// Fees that this account paid in the newest chain.
