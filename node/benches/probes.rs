@@ -14,7 +14,7 @@ use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::{Assigned, Assignment};
 use lucid_node::probe::{
     EchoGrant, EchoOutcome, Offer, PingOutcome, PolicyOf, ProbeCounters, ProbeCounts, Prober, ProberParts, Responder,
-    ResponderHandle, ResponderParts,
+    ResponderHandle, ResponderParts, StorageSecret,
 };
 use lucid_p2p::{Admission, Event, Events, Gate, Limits, Mesh, MeshConfig, Topic, peer_id_string, start};
 use lucid_types::codec::{decode, encode};
@@ -32,6 +32,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 const VALIDATORS: u16 = 4;
 const WORKERS: u16 = 1_000;
@@ -205,7 +206,7 @@ fn assignment(policy: &Policy, epoch: Epoch) -> Assignment {
     };
     let mut workers: Vec<_> = workers().map(of).collect();
     workers.sort_by_key(|it| it.worker);
-    Assignment { workers, policy: Arc::new(policy.clone()), n_stored: 0 }
+    Assignment { workers, policy: Arc::new(policy.clone()), stored: Vec::new() }
 }
 
 /// It stays as it is.
@@ -226,6 +227,7 @@ fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>) -> Measuring {
             let genesis = Arc::clone(genesis);
             Arc::new(move |epoch| Box::pin(std::future::ready(Some(assignment(&genesis.policy, epoch)))))
         },
+        secret: StorageSecret::new(Zeroizing::new([1; 32])),
         reports: sender,
     });
     let counters = prober.counters();

@@ -10,6 +10,8 @@
 //! HOME/join.toml        what `lucid join` was asked for, until it is done; mode 0600
 //! HOME/gas.key          the secret of the gas account of a worker that can lead
 //! HOME/treasury.key     the secret of a treasury signer, nowhere else
+//! HOME/storage-secret   a validator's secret, from which the chunks follow that it deposits; like node.key
+//! HOME/chunks/          the chunks that validators have deposited with a worker
 //! HOME/db/              the store; its lock is the home's lock
 //! ```
 //!
@@ -34,6 +36,7 @@ use crate::config::locate::{self, TomlError};
 use crate::config::settings;
 use crate::config::{Config, Role};
 use crate::enrolment::Intent;
+use crate::probe::StorageSecret;
 
 pub use self::identity::{Identity, new_node_key};
 pub use self::validator_keys::new_validator_key;
@@ -293,6 +296,30 @@ impl Home {
     /// How far the validator has signed: beside the database, so that a backup of it does not bring this back too.
     pub fn watermark_file(&self) -> PathBuf {
         self.root.join("validator-watermark")
+    }
+
+    /// The folder of the chunks that validators have deposited.
+    pub fn chunks_dir(&self) -> PathBuf {
+        self.root.join("chunks")
+    }
+
+    /// `storage-secret`.
+    pub fn storage_secret_file(&self) -> PathBuf {
+        self.root.join("storage-secret")
+    }
+
+    /// The secret from which the chunks follow that this validator deposits, made if there is none. With another one they are others, and
+    /// workers have to be given them again.
+    ///
+    /// # Errors
+    /// When others may read it, it is broken, or the system refuses.
+    pub fn storage_secret(&self) -> Result<StorageSecret, HomeError> {
+        let path = self.storage_secret_file();
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            write_new_whole(&path, 0o600, &digits(&*new_secret()?))?;
+            self.sync_root()?;
+        }
+        load_secret(&path, "the node makes one at its start").map(StorageSecret::new)
     }
 
     /// The socket of a treasury signer in a process of its own: as configured, relative paths from the home.

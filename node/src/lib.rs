@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod chain;
+pub mod chunks;
 pub mod cli;
 pub mod clock;
 pub mod commands;

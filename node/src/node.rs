@@ -320,7 +320,8 @@ impl Assembly {
         self.reader(&mut work, &wires, providers.as_ref());
         self.pusher(&mut work, &wires, providers.as_ref(), cosigner.clone());
         let responder = self.worker(&mut work, &wires)?;
-        let probes = self.validator(&mut work, &wires);
+        let storage = self.storage(&mut work, &wires)?;
+        let probes = self.validator(&mut work, &wires)?;
         let commands = Arc::new(CommandDesk {
             spec: Arc::clone(&self.spec),
             clock: Arc::clone(&self.clock),
@@ -344,6 +345,7 @@ impl Assembly {
                 genesis: encode(self.spec.genesis()).into(),
             }),
             responder,
+            storage,
             cosigner: cosigner.clone(),
             commands: Arc::clone(&commands),
             metrics: wires.metrics,

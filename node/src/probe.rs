@@ -4,6 +4,7 @@
 //!  validator                                             worker
 //!  Prober --ping: nonce (request-response)-------------> Responder --signed reply--> checked, timed
 //!         --echo: secret stream -----------------------> returns it ---------------> compared, timed
+//!         --chunks, and ranges of them ----------------> StorageServer --ranges-------> compared, in time
 //!         '--at the epoch's end: ScoreReport --> the reporter
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod attestations;
 mod budget;
+mod chunk;
 pub mod core;
 mod counts;
 mod draws;
@@ -24,10 +26,16 @@ mod prober;
 mod reach;
 mod responder;
 pub mod schedule;
+mod storage;
+mod storage_client;
+mod storage_server;
 pub mod tally;
 
 pub use attestations::{AttestationTable, Attested, Recorded};
-pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts};
+pub use chunk::{ChunkSeed, StorageSecret};
+pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts, StorageOutcome};
 pub use draws::Draws;
 pub use prober::{Assignments, KeyOf, Prober, ProberParts};
 pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, PolicyOf, Responder, ResponderHandle, ResponderParts};
+pub use storage::StoredAt;
+pub use storage_server::{StorageGrants, StorageHandle, StorageOffer, StorageServer, StorageServerParts};

@@ -17,7 +17,7 @@ use crate::commands::CommandDesk;
 use crate::gate::Passed;
 use crate::history::metrics::Keeper;
 use crate::payout::cosign::Cosigner;
-use crate::probe::{Offer, ResponderHandle};
+use crate::probe::{Offer, ResponderHandle, StorageHandle, StorageOffer};
 
 /// Peers' questions that are being answered at a time; further ones are refused. Half of the room is for validators alone, so that
 /// others cannot keep them from hearing of each other.
@@ -38,6 +38,8 @@ pub struct Router {
     pub sync: Arc<SyncServer>,
     /// Answers probes; only on workers.
     pub responder: Option<ResponderHandle>,
+    /// Takes chunks and returns ranges of them; only on workers.
+    pub storage: Option<StorageHandle>,
     /// Answers `/cosign/1`; only on treasury signers.
     pub cosigner: Option<Arc<Cosigner>>,
     /// Answers `/command/1`.
@@ -136,6 +138,11 @@ impl Router {
             Protocol::Probe => {
                 if let (Some(responder), Some(peer)) = (&self.responder, self.account_of(&peer)) {
                     responder.offer(Offer::Ping { peer, bytes, reply });
+                }
+            }
+            Protocol::Storage => {
+                if let (Some(storage), Some(peer)) = (&self.storage, self.account_of(&peer)) {
+                    storage.offer(StorageOffer { peer, bytes, reply });
                 }
             }
             Protocol::Sync => {

@@ -34,6 +34,7 @@ pub(crate) struct Behaviour {
     pub(crate) probe: request_response::Behaviour<RpcCodec>,
     pub(crate) command: request_response::Behaviour<RpcCodec>,
     pub(crate) cosign: request_response::Behaviour<RpcCodec>,
+    pub(crate) storage: request_response::Behaviour<RpcCodec>,
     pub(crate) echo: echo::Behaviour,
 }
 
@@ -83,6 +84,7 @@ impl Behaviour {
             probe: rpc(Protocol::Probe)?,
             command: rpc(Protocol::Command)?,
             cosign: rpc(Protocol::Cosign)?,
+            storage: rpc(Protocol::Storage)?,
             echo: echo::Behaviour::new(echo_name, config.limits.streams, config.limits.streams_per_peer),
         };
         Ok((behaviour, Names { network, kad: kad_name }))
@@ -95,6 +97,7 @@ impl Behaviour {
             Protocol::Probe => &mut self.probe,
             Protocol::Command => &mut self.command,
             Protocol::Cosign => &mut self.cosign,
+            Protocol::Storage => &mut self.storage,
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum Protocol {
     Command,
     /// Asks a treasury signer for a signature over a payout root or a change of the vault.
     Cosign,
+    /// Deposits chunks with a worker, and asks for parts of them.
+    Storage,
 }
 
 /// What one protocol may cost.
@@ -41,7 +43,7 @@ pub struct ProtocolLimits {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 4] = [Self::Sync, Self::Probe, Self::Command, Self::Cosign];
+    pub const ALL: [Self; 5] = [Self::Sync, Self::Probe, Self::Command, Self::Cosign, Self::Storage];
 
     /// The kind: the part of the name that tells protocols apart, and the label under which requests are counted.
     pub const fn kind(&self) -> &'static str {
@@ -50,6 +52,7 @@ impl Protocol {
             Self::Probe => "probe",
             Self::Command => "command",
             Self::Cosign => "cosign",
+            Self::Storage => "storage",
         }
     }
 
@@ -91,6 +94,16 @@ impl Protocol {
                 burst: 64,
                 per_second: 16,
             },
+            // A chunk and its place; what a challenge asks for.
+            Self::Storage => ProtocolLimits {
+                request_bytes: (1 << 20) + (1 << 10),
+                response_bytes: (64 << 10) + 64,
+                // A megabyte over a slow link. An answer to a challenge is waited for 2 s.
+                timeout: Duration::from_secs(30),
+                per_peer: 2,
+                burst: 16,
+                per_second: 8,
+            },
         }
     }
 
@@ -106,6 +119,7 @@ mod tests {
     use lucid_types::payout::{CosignReply, CosignRequest};
     use lucid_types::report::{ProbeReply, ProbeRequest};
     use lucid_types::signed::{MultiSigned, Signed};
+    use lucid_types::storage::{StorageReply, StorageRequest};
     use lucid_types::sync::SyncRequest;
 
     use super::*;
@@ -118,6 +132,7 @@ mod tests {
             ((ProbeRequest::MAX_BYTES, Signed::<ProbeReply>::MAX_BYTES), of(Protocol::Probe)),
             ((MultiSigned::<Command>::MAX_BYTES, CommandReply::MAX_BYTES), of(Protocol::Command)),
             ((Signed::<CosignRequest>::MAX_BYTES, CosignReply::MAX_BYTES), of(Protocol::Cosign)),
+            ((StorageRequest::MAX_BYTES, StorageReply::MAX_BYTES), of(Protocol::Storage)),
         ] {
             assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");
         }

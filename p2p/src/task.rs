@@ -199,6 +199,7 @@ impl<T: Send + 'static> MeshTask<T> {
             BehaviourEvent::Probe(event) => self.on_rpc(Protocol::Probe, event),
             BehaviourEvent::Command(event) => self.on_rpc(Protocol::Command, event),
             BehaviourEvent::Cosign(event) => self.on_rpc(Protocol::Cosign, event),
+            BehaviourEvent::Storage(event) => self.on_rpc(Protocol::Storage, event),
             BehaviourEvent::Echo(echo::Event::Opened { peer, stream }) => {
                 if let Some(peer) = identity::to_public_key(&peer) {
                     self.tell(Event::Echo { peer, stream });

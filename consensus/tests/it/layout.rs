@@ -31,6 +31,7 @@ use lucid_types::policy::Policy;
 use lucid_types::proof::KeyProof;
 use lucid_types::report::{ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
+use lucid_types::storage::{StorageReply, StorageRequest};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
 use lucid_types::validator::ValidatorSet;
@@ -156,6 +157,8 @@ fn render() -> String {
     page.wire::<ResourceAttestation>();
     page.wire::<ProbeRequest>();
     page.wire::<ProbeReply>();
+    page.wire::<StorageRequest>();
+    page.wire::<StorageReply>();
     page.group("Payouts");
     page.wire::<CosignRequest>();
     page.wire::<CosignReply>();

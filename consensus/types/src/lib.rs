@@ -28,6 +28,7 @@ pub mod proof;
 pub mod report;
 pub mod signed;
 pub mod stamp;
+pub mod storage;
 pub mod sync;
 pub mod ticket;
 pub mod time;

@@ -15,7 +15,7 @@ use lucid_p2p::Counter;
 
 use super::NodeView;
 use super::model::{MemberCounts, SyncState};
-use crate::probe::{EchoOutcome, PingOutcome, ProbeCounts, ServedCounts};
+use crate::probe::{EchoOutcome, PingOutcome, ProbeCounts, ServedCounts, StorageOutcome};
 
 /// Everything that is measured, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,11 +121,26 @@ pub fn render(metrics: &Metrics) -> String {
     for outcome in EchoOutcome::ALL {
         page.value("lucid_probe_echoes_total", &[("outcome", outcome.label())], metrics.probes.echoes(outcome));
     }
+    page.family(
+        "lucid_probe_challenges_total",
+        "counter",
+        "Storage challenges of this validator, one for each worker and epoch.",
+    );
+    for outcome in StorageOutcome::ALL {
+        let count = metrics.probes.challenges(outcome);
+        page.value("lucid_probe_challenges_total", &[("outcome", outcome.label())], count);
+    }
+    page.family("lucid_probe_deposits_total", "counter", "Chunks this validator deposited with workers.");
+    for outcome in StorageOutcome::ALL {
+        page.value("lucid_probe_deposits_total", &[("outcome", outcome.label())], metrics.probes.deposits(outcome));
+    }
     let served = &metrics.served;
     for (name, about, value) in [
         ("lucid_served_pings_total", "Pings this worker answered.", served.pings),
         ("lucid_served_echoes_total", "Echoes this worker served to the end.", served.echoes),
         ("lucid_served_echo_bytes_total", "Bytes that echoes brought, counted once.", served.echo_bytes),
+        ("lucid_served_chunks_total", "Chunks this worker stored.", served.stored),
+        ("lucid_served_challenges_total", "Storage challenges this worker answered.", served.challenges),
         ("lucid_served_refused_total", "Probes this worker refused.", served.refused),
     ] {
         page.family(name, "counter", about);

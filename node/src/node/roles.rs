@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
 use lucid_p2p::{Limits, Topic};
 use lucid_score::draw::ScoredWorker;
+use lucid_score::storage::{committee, term_start};
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::encode;
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{NetworkId, NodeId, PayoutAddress};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,6 +29,7 @@ use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::chain::report::Reporter;
 use crate::chain::watermark::Watermark;
+use crate::chunks::{ChunkStore, Owner};
 use crate::commands::CommandDesk;
 use crate::config::{Config, Role};
 use crate::enrolment::{Enrolment, EnrolmentParts};
@@ -41,7 +43,8 @@ use crate::payout::reader::{Reader, ReaderParts};
 use crate::probe::schedule::{Assigned, Assignment};
 use crate::probe::{
     Assignments, EchoGrant, EchoGrants, KeyOf, PolicyOf, ProbeCounters, Prober, ProberParts, Responder,
-    ResponderHandle, ResponderParts,
+    ResponderHandle, ResponderParts, StorageGrants, StorageHandle, StorageSecret, StorageServer, StorageServerParts,
+    StoredAt,
 };
 use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
@@ -51,6 +54,8 @@ use crate::stage::Stage;
 const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
+/// What chunks leave free on their file system: the database needs room, too.
+const MIN_FREE_BYTES: u64 = 256 << 20;
 
 impl Assembly {
     /// A treasury signer's side of `/cosign/1`, and the address of its key if that is known.
@@ -231,6 +236,39 @@ impl Assembly {
         Ok(Some(responder))
     }
 
+    /// What a worker does beside: takes the chunks of its storage committees, and returns ranges of them.
+    pub(super) fn storage(&self, work: &mut Stage, wires: &Wires) -> anyhow::Result<Option<StorageHandle>> {
+        if !self.config.has(Role::Worker) {
+            return Ok(None);
+        }
+        let owner = Owner { network: *self.spec.id(), worker: self.me.account };
+        let store = block_in_place(|| ChunkStore::open(&self.home.chunks_dir(), owner))?;
+        let mut head = wires.head.clone();
+        let (settlement, settlements) = watch::channel(open_settlement(&head.borrow().state));
+        let stop = work.stop.clone();
+        work.spawn_plain("watch of settlements", async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = head.changed() => if changed.is_err() { return },
+                }
+                let open = open_settlement(&head.borrow_and_update().state);
+                settlement.send_if_modified(|told| std::mem::replace(told, open) != open);
+            }
+        });
+        let (storage, task) = StorageServer::new(StorageServerParts {
+            store,
+            policy: self.spec.genesis().policy.fixed(),
+            is_validator: self.is_validator(wires.head.clone()),
+            grants: Arc::new(Committees { me: self.me.account, head: wires.head.clone() }),
+            settlement: settlements,
+            min_free_bytes: MIN_FREE_BYTES,
+            served: Arc::clone(&wires.served),
+        });
+        work.spawn_plain("storage server", task.run(work.stop.clone()));
+        Ok(Some(storage))
+    }
+
     /// What this node declares to offer; nothing while its account has another key.
     fn capacity(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn() -> Option<Capacity> + Send + Sync> {
         let (me, key) = (self.me.account, self.me.public_key());
@@ -295,10 +333,14 @@ impl Assembly {
     }
 
     /// What a validator does: probes and reports.
-    pub(super) fn validator(&self, work: &mut Stage, wires: &Wires) -> Arc<ProbeCounters> {
+    ///
+    /// # Errors
+    /// The secret of its chunks cannot be had.
+    pub(super) fn validator(&self, work: &mut Stage, wires: &Wires) -> anyhow::Result<Arc<ProbeCounters>> {
         if !self.config.has(Role::Validator) {
-            return Arc::default();
+            return Ok(Arc::default());
         }
+        let secret = self.home.storage_secret()?;
         let (reports, received) = mpsc::channel(REPORTS);
         let prober = Prober::new(ProberParts {
             mesh: wires.mesh.clone(),
@@ -306,14 +348,15 @@ impl Assembly {
             key_of: self.key_of(wires.head.clone()),
             genesis: Arc::new(self.spec.genesis().clone()),
             clock: Arc::clone(&self.clock),
-            assignments: assignments(wires),
+            assignments: assignments(wires, (*self.spec.id(), self.me.account), secret.clone()),
+            secret,
             reports,
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
         let reporter = Reporter::new(wires.keys.clone(), received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
-        counters
+        Ok(counters)
     }
 
     /// The node key of an account in the newest state.
@@ -349,22 +392,86 @@ pub(super) fn allow_descriptors(limits: &Limits) {
     }
 }
 
+/// The settlement of the epoch that is open.
+fn open_settlement(state: &State) -> u64 {
+    let epoch = state.closed().next();
+    state.policy(epoch).settlement_of(epoch)
+}
+
+/// What the newest state says of chunks with this worker.
+struct Committees {
+    me: NodeId,
+    head: watch::Receiver<Head>,
+}
+
+impl Committees {
+    /// Chunks of all seats of a validator for the term that begins in a settlement: the one that is under way, or one that begins in the next.
+    fn of(&self, state: &State, validator: &NodeId, term: u64) -> Option<u32> {
+        let epoch = state.closed().next();
+        let node = state.node(&self.me).filter(|node| node.pool_in(epoch).is_some())?;
+        let (policy, open) = (state.policy(epoch), open_settlement(state));
+        let settlement =
+            [open, open.saturating_add(1)].into_iter().find(|it| term_start(policy, &self.me, *it) == term)?;
+        let seats = committee(policy, &state.storage_terms(), &self.me, &node.operator, settlement);
+        let (_, seats) = seats.into_iter().find(|(holder, _)| holder == validator)?;
+        let chunks = u32::from(seats).saturating_mul(policy.storage_quota(node.capacity.disk_bytes).into());
+        (chunks > 0).then_some(chunks)
+    }
+
+    fn state(&self) -> State {
+        self.head.borrow().state.clone()
+    }
+}
+
+impl StorageGrants for Committees {
+    fn chunks(&self, validator: &NodeId, term: u64) -> Option<u32> {
+        self.of(&self.state(), validator, term)
+    }
+
+    fn may_stay(&self, validator: &NodeId, term: u64) -> Option<u32> {
+        let state = self.state();
+        // Of a node that is behind, the state does not know yet what was deposited since.
+        if term > open_settlement(&state).saturating_add(1) { Some(u32::MAX) } else { self.of(&state, validator, term) }
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.state().node(&self.me).map_or(0, |node| node.capacity.disk_bytes)
+    }
+}
+
 /// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.
-fn assignments(wires: &Wires) -> Assignments {
+fn assignments(wires: &Wires, (network, me): (NetworkId, NodeId), secret: StorageSecret) -> Assignments {
     let (head, keys) = (wires.head.clone(), wires.keys.clone());
     Arc::new(move |epoch| {
-        let (mut head, keys) = (head.clone(), keys.clone());
+        let (mut head, keys, secret) = (head.clone(), keys.clone(), secret.clone());
         Box::pin(async move {
             let state = head.wait_for(|head| head.state.closed().next() >= epoch).await.ok()?.state.clone();
             let draw = state.open().filter(|_| state.closed().next() == epoch)?;
-            let me = keys.borrow().reporter(&state, epoch).map(ValidatorKey::id)?;
+            let key = keys.borrow().reporter(&state, epoch).map(ValidatorKey::id)?;
             let assigned = |(worker, _): (&ScoredWorker, u8)| {
                 let &ScoredWorker { node: worker, echo_bytes, group, .. } = worker;
                 Assigned { worker, echo_bytes, group }
             };
-            let workers = draw.assignment(&me)?.map(assigned).collect();
-            let n_stored = draw.storage_assignment(&me)?.count();
-            Some(Assignment { workers, policy: Arc::clone(state.policy(epoch)), n_stored })
+            let workers = draw.assignment(&key)?.map(assigned).collect();
+            let (policy, open) = (state.policy(epoch), open_settlement(&state));
+            let stored_at = |worker: &ScoredWorker, seats, settlement| {
+                let term = term_start(policy, &worker.node, settlement);
+                let deposit = secret.deposit(&network, &worker.node, term);
+                let is_challenged = settlement == open;
+                StoredAt { worker: worker.node, seats, quota: worker.quota, deposit, is_challenged }
+            };
+            let challenged = draw.storage_assignment(&key)?.map(|(worker, seats)| stored_at(worker, seats, open));
+            // What is to be proved from the first epoch of a term on has to be there by then.
+            let (next, terms) = (open.saturating_add(1), state.storage_terms());
+            let begins = |worker: &&ScoredWorker| worker.quota > 0 && term_start(policy, &worker.node, next) == next;
+            let ahead = draw.scored.iter().filter(begins).filter_map(|worker| {
+                let operator = state.node(&worker.node).map_or(worker.node, |node| node.operator);
+                let seats = committee(policy, &terms, &worker.node, &operator, next);
+                let (_, seats) = seats.into_iter().find(|(holder, _)| *holder == me)?;
+                Some(stored_at(worker, seats, next))
+            });
+            let stored = challenged.chain(ahead).collect();
+            Some(Assignment { workers, policy: Arc::clone(policy), stored })
         })
     })
 }

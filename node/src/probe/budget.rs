@@ -8,6 +8,10 @@ use lucid_types::policy::Policy;
 const LARGEST_ECHOES: u64 = 4;
 /// Echoes in flight. So many that the slow ones among them delay nobody.
 const ECHOES: usize = 64;
+/// Challenges, and questions how much a worker holds, in flight: room for all that fall due in 2 s, if nobody answers any of them.
+const QUESTIONS: usize = 1_024;
+/// Deposits in flight: more would go no faster over one line, and share it with echoes.
+const DEPOSITS: usize = 4;
 
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub struct CoreLimits {
     pub echoes: usize,
     /// Their bytes together.
     pub echo_bytes: u64,
+    /// Storage challenges, and questions how much a worker holds, in flight.
+    pub questions: usize,
+    /// Deposits of chunks in flight.
+    pub deposits: usize,
 }
 
 impl CoreLimits {
@@ -34,6 +42,8 @@ impl CoreLimits {
             dials: Limits::VALIDATOR_DIALS,
             echoes: ECHOES,
             echo_bytes: policy.echo_max_bytes.saturating_mul(LARGEST_ECHOES),
+            questions: QUESTIONS,
+            deposits: DEPOSITS,
         }
     }
 }
@@ -49,6 +59,10 @@ pub struct Gauges {
     pub echoes: usize,
     /// Their bytes together.
     pub echo_bytes: u64,
+    /// Storage challenges, and questions how much a worker holds, in flight.
+    pub questions: usize,
+    /// Deposits of chunks in flight.
+    pub deposits: usize,
 }
 
 impl Gauges {

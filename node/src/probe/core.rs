@@ -11,6 +11,8 @@
 //! now and then and no slot, and dials go first to workers that could be reached last time. What waits for a slot of our own for too long was
 //! *not sent*. What was sent, and what waited for a dial that was under way, has failed if nothing right came of it.
 //!
+//! Storage goes the same way: [`super::storage`] says what leaves when, and what it comes to.
+//!
 //! **Shape.** A kind of probe is an effect that sends it over a connection that there is, an input that ends it, its bounds in [`CoreLimits`], its
 //! times in [`schedule`], and its results in [`Tally`].
 
@@ -20,18 +22,21 @@ use std::time::Duration;
 
 use lucid_score::report::check_observation;
 use lucid_types::id::NodeId;
+use lucid_types::log_scale::LogScale;
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
 use lucid_types::report::{AssignedWorker, Observation, ProbeRequest, ScoreReport};
+use lucid_types::storage::DepositId;
 use lucid_types::time::UnixMillis;
 
 pub use super::budget::{CoreLimits, Gauges};
 use super::counts::{EchoOutcome, PingOutcome, ProbeCounts};
 use super::draws::Draws;
 use super::limits::{PING_TIMEOUT, dial_timeout, down_time, echo_timeout};
-pub use super::reach::Kept;
-use super::reach::{DialQueue, Reach};
+use super::reach::{DialQueue, KeptReach, Reach};
 use super::schedule::{self, Assigned, Assignment, Bounds, EchoTask, Plan, Task};
+use super::storage::{self, KeptStock, Storage};
+pub use super::storage::{Ask, StorageFault};
 use super::tally::Tally;
 
 /// A kind of probe.
@@ -41,6 +46,11 @@ pub enum Probe {
     Ping,
     /// An echo.
     Echo,
+    /// A request of storage.
+    Storage {
+        /// The settlement in which the term begins for which the chunks are deposited.
+        term: u64,
+    },
 }
 
 /// Whose fault it is that there is no connection.
@@ -93,10 +103,19 @@ pub enum Input {
         /// From the first byte sent to the last one returned, if it was verified.
         time: Duration,
     },
+    /// [`Effect::Storage`] has ended.
+    StorageEnded {
+        /// To whom.
+        worker: NodeId,
+        /// The settlement in which the term begins for which the chunks are deposited.
+        term: u64,
+        /// How many chunks are there, to [`Ask::Held`] and [`Ask::Deposit`]. A challenge whose answer is right ends with any number.
+        outcome: Result<u32, StorageFault>,
+    },
 }
 
 /// What is to be done, each in a task of its own that ends within its time and says so by one input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Connect to the worker.
     Connect {
@@ -125,6 +144,24 @@ pub enum Effect {
         /// For all of it.
         timeout: Duration,
     },
+    /// Send a request of storage over a connection that there is.
+    Storage {
+        /// To whom.
+        worker: NodeId,
+        /// About which chunks.
+        deposit: DepositId,
+        /// What.
+        ask: Ask,
+        /// From handing it to the mesh to the whole answer.
+        timeout: Duration,
+    },
+}
+
+/// What one epoch leaves to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    reach: KeptReach,
+    stock: KeptStock,
 }
 
 /// What an epoch came to.
@@ -161,11 +198,13 @@ struct Worker {
     waiting: Vec<UnixMillis>,
     /// Its echo waits for a connection.
     is_echo_waiting: bool,
+    /// Requests of storage wait for a connection.
+    is_storage_waiting: bool,
 }
 
 impl Worker {
     fn is_waited_for(&self) -> bool {
-        self.is_echo_waiting || !self.waiting.is_empty()
+        self.is_echo_waiting || self.is_storage_waiting || !self.waiting.is_empty()
     }
 }
 
@@ -193,6 +232,7 @@ pub struct Core {
     under_way: Gauges,
     draws: Draws,
     tally: Tally,
+    storage: Storage,
     counts: ProbeCounts,
 }
 
@@ -210,10 +250,14 @@ impl Core {
         let mut draws = Draws::from_seed(seed);
         let Plan { pings, echoes, last_ping, last_echo } =
             schedule::plan(&policy, bounds, &assignment.workers, &mut draws);
-        let worker = |it: &Assigned| {
-            let reach = kept.reach(&it.worker, bounds.start, down_time(&policy.fixed()));
-            (it.worker, Worker { reach, echo_bytes: it.echo_bytes.map_or(0, |it| it.value()), ..Worker::default() })
+        let storage = Storage::begin(&policy, bounds, &assignment.stored, &kept.stock, &mut draws);
+        let worker = |id: NodeId, echo_bytes: Option<LogScale>| {
+            let reach = kept.reach.reach(&id, bounds.start, down_time(&policy.fixed()));
+            (id, Worker { reach, echo_bytes: echo_bytes.map_or(0, LogScale::value), ..Worker::default() })
         };
+        // Those that it measures last, so that their echoes count.
+        let stored = assignment.stored.iter().map(|it| worker(it.worker, None));
+        let workers = stored.chain(assignment.workers.iter().map(|it| worker(it.worker, it.echo_bytes))).collect();
         Self {
             limits,
             bounds,
@@ -225,12 +269,13 @@ impl Core {
             leaving_echoes: VecDeque::new(),
             deadlines: BTreeSet::new(),
             dials: DialQueue::default(),
-            workers: assignment.workers.iter().map(worker).collect(),
+            workers,
             n_peers: 0,
             under_way: Gauges::default(),
             // What is drawn later must not repeat what fixed the times.
             draws: Draws::from_seed(&draws.bytes()),
             tally: Tally::new(assignment.workers.iter().map(|it| it.worker)),
+            storage,
             counts,
             assignment,
             policy,
@@ -246,12 +291,14 @@ impl Core {
             Input::Connected { worker, outcome } => self.on_connected(now, worker, outcome),
             Input::PingEnded { worker, outcome, rtt, group } => self.on_ping(worker, outcome, rtt, group),
             Input::EchoEnded { worker, outcome, time } => self.on_echo(worker, outcome, time),
+            Input::StorageEnded { worker, term, outcome } => self.on_storage(now, worker, term, outcome),
         }
         let mut effects = Vec::new();
         if self.bounds.contain(now) {
             self.give_up(now);
             self.send_pings(now, &mut effects);
             self.send_echoes(now, &mut effects);
+            self.send_storage(now, &mut effects);
             self.dial(now, &mut effects);
         }
         effects
@@ -262,7 +309,7 @@ impl Core {
         let ping = self.pings.front().filter(|_| self.under_way.may_ping(&self.limits)).map(|task| task.at);
         let echo = self.echoes.front().map(|echo| echo.task.at);
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [ping, echo, deadline].into_iter().flatten().min()
+        [ping, echo, deadline, self.storage.next_due()].into_iter().flatten().min()
     }
 
     /// What is under way.
@@ -301,14 +348,16 @@ impl Core {
         let unsent = self.echoes.len().saturating_add(self.leaving_echoes.len());
         (0..unsent).for_each(|_| self.counts.echo(EchoOutcome::NotSent));
 
+        let is_dialling = |id: &NodeId| self.workers.get(id).is_some_and(|worker| worker.reach.is_dialling());
+        let (proved, stock) = self.storage.finish(is_dialling, &mut self.counts);
         let seen = |it: &Assigned| {
             let worker = AssignedWorker { has_echo: it.echo_bytes.is_some(), group: it.group };
             (worker, self.tally.observation(&it.worker).and_then(|seen| checked(&self.policy, &it.worker, seen)))
         };
         let seen: Vec<_> = self.assignment.workers.iter().map(seen).collect();
         Finished {
-            report: ScoreReport::new(self.bounds.epoch, &seen, &vec![None; self.assignment.n_stored]),
-            kept: Kept::of(self.workers.iter().map(|(id, worker)| (id, &worker.reach))),
+            report: ScoreReport::new(self.bounds.epoch, &seen, &proved),
+            kept: Kept { reach: KeptReach::of(self.workers.iter().map(|(id, worker)| (id, &worker.reach))), stock },
             counts: self.counts,
         }
     }
@@ -336,6 +385,14 @@ impl Core {
                 worker.is_echo_waiting = true;
                 self.dials.ask(id, &mut worker.reach, now);
             }
+            // A chunk is worth no dial of one that could not be reached a moment ago; a challenge is.
+            Probe::Storage { term } if hangs_up || (worker.reach.is_down(now) && !self.storage.is_due(&(id, term))) => {
+                self.storage.unreachable((id, term), true, &mut self.counts);
+            }
+            Probe::Storage { .. } => {
+                worker.is_storage_waiting = true;
+                self.dials.ask(id, &mut worker.reach, now);
+            }
         }
     }
 
@@ -344,6 +401,7 @@ impl Core {
         self.under_way.dials = self.under_way.dials.saturating_sub(1);
         let waiting = std::mem::take(&mut worker.waiting);
         let is_echo_waiting = std::mem::take(&mut worker.is_echo_waiting);
+        worker.is_storage_waiting = false;
         // Without peers there was nobody to ask where it is.
         let fault = outcome.err().map(|fault| if self.n_peers == 0 { ConnectFault::Own } else { fault });
         match fault {
@@ -352,6 +410,7 @@ impl Core {
                 let leaving = Leaving { worker: id, ready: now, is_first: false };
                 self.leaving.extend(waiting.iter().map(|_| leaving));
                 self.leaving_echoes.extend(is_echo_waiting.then_some(leaving));
+                self.storage.connected(&id);
                 return;
             }
             Some(ConnectFault::Own) => worker.reach.undialled(),
@@ -361,6 +420,14 @@ impl Core {
         waiting.iter().for_each(|_| self.tally.ping_waited(&id, is_tried, &mut self.counts));
         if is_echo_waiting {
             self.tally.echo_waited(&id, is_tried, &mut self.counts);
+        }
+        self.storage.unconnected(&id, is_tried, &mut self.counts);
+    }
+
+    fn on_storage(&mut self, now: UnixMillis, id: NodeId, term: u64, outcome: Result<u32, StorageFault>) {
+        self.storage.ended(now, (id, term), outcome, &mut self.under_way, &mut self.counts);
+        if let Some(worker) = self.workers.get_mut(&id).filter(|_| outcome.is_ok()) {
+            worker.reach.came();
         }
     }
 
@@ -417,6 +484,7 @@ impl Core {
                 self.under_way.echo_bytes = self.under_way.echo_bytes.saturating_sub(worker.echo_bytes);
                 true
             }
+            Probe::Storage { term } => self.storage.not_connected((*id, term), &mut self.under_way),
             Probe::Ping | Probe::Echo => false,
         }
     }
@@ -493,6 +561,20 @@ impl Core {
         }
     }
 
+    fn send_storage(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let leaving = self.storage.send(
+            now,
+            self.n_peers > 0,
+            &self.limits,
+            &mut self.under_way,
+            &mut self.draws,
+            &mut self.counts,
+        );
+        let effect =
+            |storage::Leaving { worker, deposit, ask, timeout }| Effect::Storage { worker, deposit, ask, timeout };
+        effects.extend(leaving.into_iter().map(effect));
+    }
+
     /// Nothing is dialled any more for what would have less time than it should have.
     fn dial(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         while self.under_way.may_dial(&self.limits)
@@ -504,6 +586,9 @@ impl Core {
             }
             if now > self.last_ping {
                 worker.waiting.drain(..).for_each(|_| self.counts.ping(PingOutcome::NotSent));
+            }
+            if self.storage.is_late(now) && std::mem::take(&mut worker.is_storage_waiting) {
+                self.storage.unconnected(&id, false, &mut self.counts);
             }
             if !worker.is_waited_for() {
                 self.dials.withdraw(id, &mut worker.reach);

@@ -38,6 +38,23 @@ pub enum EchoOutcome {
     NotSent,
 }
 
+/// How a deposit of a chunk or a challenge ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageOutcome {
+    /// The chunk is stored; the ranges are right and came in time.
+    Done,
+    /// No answer in time.
+    Late,
+    /// The worker could not be reached, or the connection ended.
+    Unreachable,
+    /// The worker refused.
+    Refused,
+    /// The answer is not one to what was asked, or other bytes than were deposited.
+    Wrong,
+    /// It never left this node, or nothing is deposited yet: not counted for or against the worker.
+    NotSent,
+}
+
 impl PingOutcome {
     /// Every outcome.
     pub const ALL: [Self; 6] =
@@ -74,6 +91,23 @@ impl EchoOutcome {
     }
 }
 
+impl StorageOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] = [Self::Done, Self::Late, Self::Unreachable, Self::Refused, Self::Wrong, Self::NotSent];
+
+    /// The label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Late => "late",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Wrong => "wrong",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
 /// What a validator's probes came to since it started, as its prober last said.
 #[derive(Debug, Default)]
 pub struct ProbeCounters(Mutex<ProbeCounts>);
@@ -83,6 +117,8 @@ pub struct ProbeCounters(Mutex<ProbeCounts>);
 pub struct ProbeCounts {
     pings: [u64; 6],
     echoes: [u64; 6],
+    challenges: [u64; 6],
+    deposits: [u64; 6],
     lateness: Lateness,
 }
 
@@ -121,6 +157,16 @@ impl ProbeCounts {
         self.echoes[outcome as usize]
     }
 
+    /// Challenges that ended so, one for each epoch and worker of whom chunks are held.
+    pub const fn challenges(&self, outcome: StorageOutcome) -> u64 {
+        self.challenges[outcome as usize]
+    }
+
+    /// Deposits of chunks that ended so.
+    pub const fn deposits(&self, outcome: StorageOutcome) -> u64 {
+        self.deposits[outcome as usize]
+    }
+
     /// How late all but `most` in a thousand of the probes left that did, at most, by a power of two of milliseconds.
     pub fn lateness(&self, most: u64) -> Duration {
         let all: u64 = self.lateness.0.iter().sum();
@@ -141,6 +187,14 @@ impl ProbeCounts {
         self.echoes[outcome as usize] += 1;
     }
 
+    pub(super) const fn challenge(&mut self, outcome: StorageOutcome) {
+        self.challenges[outcome as usize] += 1;
+    }
+
+    pub(super) const fn deposit(&mut self, outcome: StorageOutcome) {
+        self.deposits[outcome as usize] += 1;
+    }
+
     /// A probe left so long after its time.
     pub(super) fn left(&mut self, late: Duration) {
         self.lateness.note(late);
@@ -153,6 +207,8 @@ pub struct Served {
     pings: AtomicU64,
     echoes: AtomicU64,
     echo_bytes: AtomicU64,
+    stored: AtomicU64,
+    challenges: AtomicU64,
     refused: AtomicU64,
     busy: Mutex<Busy>,
 }
@@ -166,7 +222,11 @@ pub struct ServedCounts {
     pub echoes: u64,
     /// Bytes that echoes brought, counted once.
     pub echo_bytes: u64,
-    /// Pings and echoes refused.
+    /// Chunks stored.
+    pub stored: u64,
+    /// Storage challenges answered.
+    pub challenges: u64,
+    /// Pings, echoes and requests for storage refused.
     pub refused: u64,
 }
 
@@ -200,6 +260,8 @@ impl Default for Served {
             pings: AtomicU64::new(0),
             echoes: AtomicU64::new(0),
             echo_bytes: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            challenges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             busy: Mutex::new(busy),
         }
@@ -209,6 +271,14 @@ impl Default for Served {
 impl Served {
     pub(super) fn ping(&self) {
         self.pings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stored(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn challenge(&self) {
+        self.challenges.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refuse(&self) {
@@ -247,6 +317,8 @@ impl Served {
             pings: read(&self.pings),
             echoes: read(&self.echoes),
             echo_bytes: read(&self.echo_bytes),
+            stored: read(&self.stored),
+            challenges: read(&self.challenges),
             refused: read(&self.refused),
         }
     }
@@ -260,9 +332,14 @@ mod tests {
     fn outcomes_are_their_places() {
         assert!(PingOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
         assert!(EchoOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
+        assert!(StorageOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
         let mut counts = ProbeCounts::default();
         counts.ping(PingOutcome::Wrong);
         counts.echo(EchoOutcome::Altered);
+        counts.challenge(StorageOutcome::Late);
+        counts.deposit(StorageOutcome::Done);
+        assert_eq!(StorageOutcome::ALL.map(|outcome| counts.challenges(outcome)), [0, 1, 0, 0, 0, 0]);
+        assert_eq!(StorageOutcome::ALL.map(|outcome| counts.deposits(outcome)), [1, 0, 0, 0, 0, 0]);
         assert_eq!(PingOutcome::ALL.map(|outcome| counts.pings(outcome)), [0, 0, 0, 0, 1, 0]);
         assert_eq!(EchoOutcome::ALL.map(|outcome| counts.echoes(outcome)), [0, 0, 0, 0, 1, 0]);
     }

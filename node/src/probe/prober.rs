@@ -16,11 +16,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{ConnectFault, Core, CoreLimits, Effect, Finished, Input, Kept, Probe};
+use super::chunk::StorageSecret;
+use super::core::{ConnectFault, Core, CoreLimits, Effect, Finished, Input, Kept, Probe, StorageFault};
 use super::counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts};
 use super::echo::{self, EchoFault};
 use super::ping;
 use super::schedule::{Assignment, Bounds};
+use super::storage_client::{self, Question};
 use crate::clock::{Clock, sleep_until};
 
 /// What this validator measures in an epoch, as soon as that is known; `None` if the epoch is not measured.
@@ -43,6 +45,8 @@ pub struct ProberParts {
     pub clock: Arc<dyn Clock>,
     /// Whom to measure.
     pub assignments: Assignments,
+    /// From which its chunks follow.
+    pub secret: StorageSecret,
     /// Takes one report for each epoch, moments after its end, also an empty one. When it is full, the report is
     /// dropped with a warning: whoever reads it is then epochs behind, and probing does not wait.
     pub reports: mpsc::Sender<ScoreReport>,
@@ -137,7 +141,7 @@ impl Prober {
             Ok(()) => assignment,
             Err(error) => {
                 tracing::error!(%error, "no random bytes: nothing is probed in this epoch");
-                Assignment { workers: Vec::new(), ..assignment }
+                Assignment { workers: Vec::new(), stored: Vec::new(), ..assignment }
             }
         };
         let limits = CoreLimits::new(&assignment.policy);
@@ -190,6 +194,13 @@ impl Prober {
                     let late = Input::EchoEnded { worker, outcome: EchoOutcome::Late, time: Duration::ZERO };
                     tokio::time::timeout(timeout, echo).await.unwrap_or(late)
                 });
+            }
+            Effect::Storage { worker, deposit, ask, timeout } => {
+                let key = (self.parts.key_of)(&worker);
+                let seed = self.parts.secret.seed(&self.network, &worker, deposit.term);
+                let range_bytes = self.parts.genesis.policy.storage_range_bytes;
+                let question = Question { deposit, ask, seed, range_bytes };
+                under_way.spawn(async move { ask_storage(&mesh, (worker, key), question, timeout).await });
             }
         }
     }
@@ -252,6 +263,22 @@ async fn measure_echo(mesh: &Mesh, (worker, key): (NodeId, Option<PublicKey>), s
                 EchoFault::Broken(_) | EchoFault::Truncated(_) => EchoOutcome::Broken,
             })
         }
+    }
+}
+
+async fn ask_storage(
+    mesh: &Mesh,
+    (worker, key): (NodeId, Option<PublicKey>),
+    question: Question,
+    timeout: Duration,
+) -> Input {
+    let term = question.deposit.term;
+    let Some(key) = key else {
+        return Input::StorageEnded { worker, term, outcome: Err(StorageFault::Unreachable) };
+    };
+    match storage_client::send(mesh, key, question, timeout).await {
+        Some(outcome) => Input::StorageEnded { worker, term, outcome },
+        None => Input::NotConnected { worker, probe: Probe::Storage { term } },
     }
 }
 

@@ -114,9 +114,9 @@ impl DialQueue {
 
 /// What one epoch leaves to the next: workers that could not be reached, how often in a row, and until when they are left alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept(BTreeMap<NodeId, (u32, UnixMillis)>);
+pub(super) struct KeptReach(BTreeMap<NodeId, (u32, UnixMillis)>);
 
-impl Kept {
+impl KeptReach {
     /// What is remembered of a worker. A time further ahead than `longest` is the doing of a clock that was set.
     pub(super) fn reach(&self, worker: &NodeId, now: UnixMillis, longest: Duration) -> Reach {
         let Some((failures, until)) = self.0.get(worker).copied() else { return Reach::default() };

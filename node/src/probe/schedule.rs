@@ -14,6 +14,7 @@ use lucid_types::time::{Epoch, UnixMillis};
 
 use super::draws::Draws;
 use super::limits::{connect_timeout, echo_tail, ping_tail};
+use super::storage::StoredAt;
 
 /// A worker that this validator measures in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,8 @@ pub struct Assignment {
     pub workers: Vec<Assigned>,
     /// The policy of the epoch.
     pub policy: Arc<Policy>,
-    /// Of how many workers it holds storage seats. It challenges none: the report says so of each.
-    pub n_stored: usize,
+    /// The workers of whom it holds storage seats: of a term that is under way in the order of the draw, of one that is to begin after them.
+    pub stored: Vec<StoredAt>,
 }
 
 /// One probe to be sent.

@@ -19,5 +19,6 @@ mod probe;
 mod proof;
 mod responder;
 mod signer;
+mod storage;
 mod vault_cli;
 mod view;

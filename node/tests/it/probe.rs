@@ -10,7 +10,7 @@ use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::{Assigned, Assignment};
 use lucid_node::probe::{
     AttestationTable, EchoGrant, EchoOutcome, PingOutcome, ProbeCounts, Prober, ProberParts, Recorded, Responder,
-    ResponderParts, Served,
+    ResponderParts, Served, StorageSecret,
 };
 use lucid_node::sampler::rings::Rings;
 use lucid_node::sampler::{self, Attester, AttesterParts, Newest, Sampler};
@@ -29,6 +29,7 @@ use lucid_types::time::{Epoch, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::fixture::start::Start;
 use crate::fixture::{genesis, node, policy_of, within, worker};
@@ -198,7 +199,7 @@ fn assigned(workers: &[u8]) -> Assignment {
     let mut workers: Vec<_> = workers.iter().map(of).collect();
     workers.sort_by_key(|assigned| assigned.worker);
     let policy = Arc::new(Policy::local(Duration::from_secs(5), 2, None));
-    Assignment { workers, policy, n_stored: 2 }
+    Assignment { workers, policy, stored: vec![] }
 }
 
 fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &CancellationToken) -> Measured {
@@ -211,6 +212,7 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &Canc
         genesis: Arc::clone(genesis),
         clock: Arc::new(SystemClock),
         assignments: Arc::new(move |_| Box::pin(std::future::ready(Some(assigned.clone())))),
+        secret: StorageSecret::new(Zeroizing::new([1; 32])),
         reports,
     });
     let counters = prober.counters();
@@ -219,7 +221,7 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &Canc
 }
 
 fn observations(workers: &[u8], report: &ScoreReport) -> Vec<Option<Observation>> {
-    assert!(report.proved(2).unwrap().all(|proved| proved.is_none()), "nothing challenges storage");
+    assert_eq!(report.proved(0).unwrap().count(), 0, "of nobody are chunks held");
     let worker = AssignedWorker { has_echo: true, group: DRAWN };
     report.observations(&vec![worker; workers.len()]).unwrap()
 }

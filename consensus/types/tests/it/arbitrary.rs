@@ -22,6 +22,7 @@ use lucid_types::report::{
     AssignedWorker, Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport,
 };
 use lucid_types::signed::{Signature, Signed, SignedRecord, Signer};
+use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal, StorageReply, StorageRequest};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -125,6 +126,37 @@ pub(crate) fn attestation() -> impl Strategy<Value = ResourceAttestation> {
 
 pub(crate) fn probe_request() -> impl Strategy<Value = ProbeRequest> {
     (epoch(), any::<[u8; 32]>()).prop_map(|(epoch, nonce)| ProbeRequest { epoch, nonce })
+}
+
+fn deposit() -> impl Strategy<Value = DepositId> {
+    (any::<u64>(), any::<[u8; 32]>()).prop_map(|(term, tag)| DepositId { term, tag: Hash::from_bytes(tag) })
+}
+
+pub(crate) fn storage_request() -> impl Strategy<Value = StorageRequest> {
+    let range = (any::<u32>(), any::<u32>()).prop_map(|(index, offset)| ChunkRange { index, offset });
+    let chunk = (deposit(), any::<u32>(), vec(any::<u8>(), 0..100));
+    prop_oneof![
+        deposit().prop_map(StorageRequest::Held),
+        chunk.prop_map(|(deposit, index, chunk)| StorageRequest::Deposit { deposit, index, chunk }),
+        (deposit(), vec(range, 0..70)).prop_map(|(deposit, ranges)| StorageRequest::Challenge { deposit, ranges }),
+    ]
+}
+
+pub(crate) fn storage_reply() -> impl Strategy<Value = StorageReply> {
+    let refusal = prop_oneof![
+        Just(StorageRefusal::NotDrawn),
+        Just(StorageRefusal::Full),
+        Just(StorageRefusal::Busy),
+        any::<u32>().prop_map(|next| StorageRefusal::OutOfOrder { next }),
+        Just(StorageRefusal::Unknown),
+        any::<u32>().prop_map(|index| StorageRefusal::Damaged { index }),
+    ];
+    prop_oneof![
+        any::<u32>().prop_map(|chunks| StorageReply::Held { chunks }),
+        any::<u32>().prop_map(|chunks| StorageReply::Stored { chunks }),
+        vec(any::<u8>(), 0..100).prop_map(StorageReply::Ranges),
+        refusal.prop_map(StorageReply::Refused),
+    ]
 }
 
 pub(crate) fn probe_reply() -> impl Strategy<Value = ProbeReply> {

@@ -13,6 +13,7 @@ use lucid_types::proof::KeyProof;
 use lucid_types::report::ReportCommitment;
 use lucid_types::report::{ProbeReply, ProbeRequest, Reveal};
 use lucid_types::signed::{MultiSigned, Signed};
+use lucid_types::storage::{StorageReply, StorageRequest};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
 use lucid_types::vote::{Proposal, Vote};
@@ -73,6 +74,8 @@ macro_rules! every_record {
 every_record! {
     attestation: Signed<ResourceAttestation> = arbitrary::signed(arbitrary::attestation());
     probe_request: ProbeRequest = arbitrary::probe_request();
+    storage_request: StorageRequest = arbitrary::storage_request();
+    storage_reply: StorageReply = arbitrary::storage_reply();
     probe_reply: Signed<ProbeReply> = arbitrary::signed(arbitrary::probe_reply());
     commitment: Signed<ReportCommitment> = arbitrary::signed(arbitrary::commitment());
     reveal: Signed<Reveal> = arbitrary::signed(arbitrary::reveal());

@@ -22,6 +22,7 @@ use lucid_types::report::{
     AssignedWorker, Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport,
 };
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
+use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal, StorageReply, StorageRequest};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -40,6 +41,7 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     signed(visitor, "attestation", &attestation());
     visitor.visit("probe_request", &ProbeRequest { epoch: epoch(), nonce: [0x22; 32] }, &[]);
     signed(visitor, "probe_reply", &probe_reply());
+    storage(visitor);
     signed(visitor, "commitment", &commitment(1));
     let reveal = reveal(1);
     let commitment = reveal.record.commitment(&network(), &key(1).account());
@@ -53,6 +55,29 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     visitor.visit("genesis", &genesis, &[("network id", genesis.network_id().as_bytes())]);
     visitor.visit("key_proof_value", &KeyProof { other: None, ..key_proof() }, &[]);
     visitor.visit("key_proof_absence", &key_proof(), &[]);
+}
+
+/// Chunks are a few bytes here, which no worker takes: the codec does not look at their length.
+fn storage(visitor: &mut impl Visitor) {
+    let deposit = DepositId { term: 0x23, tag: Hash::from_bytes([0x24; 32]) };
+    let chunk = StorageRequest::Deposit { deposit, index: 0x25, chunk: vec![0x26; 9] };
+    let ranges = vec![ChunkRange { index: 0x27, offset: 0x28 }, ChunkRange { index: 0x29, offset: 0x2a }];
+    visitor.visit("storage_request_held", &StorageRequest::Held(deposit), &[]);
+    visitor.visit("storage_request_deposit", &chunk, &[]);
+    visitor.visit("storage_request_challenge", &StorageRequest::Challenge { deposit, ranges }, &[]);
+    visitor.visit("storage_reply_held", &StorageReply::Held { chunks: 0x2b }, &[]);
+    visitor.visit("storage_reply_stored", &StorageReply::Stored { chunks: 0x2c }, &[]);
+    visitor.visit("storage_reply_ranges", &StorageReply::Ranges(vec![0x2d; 9]), &[]);
+    for (name, refusal) in [
+        ("not_drawn", StorageRefusal::NotDrawn),
+        ("full", StorageRefusal::Full),
+        ("busy", StorageRefusal::Busy),
+        ("out_of_order", StorageRefusal::OutOfOrder { next: 0x2e }),
+        ("unknown", StorageRefusal::Unknown),
+        ("damaged", StorageRefusal::Damaged { index: 0x2f }),
+    ] {
+        visitor.visit(&format!("storage_reply_refused_{name}"), &StorageReply::Refused(refusal), &[]);
+    }
 }
 
 fn key_proof() -> KeyProof {

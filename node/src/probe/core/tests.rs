@@ -9,11 +9,13 @@ use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_score::report::check_report;
 use lucid_score::seats::Seats;
 use lucid_types::id::{Hash, PoolId, ValidatorId};
-use lucid_types::log_scale::LogScale;
+use lucid_types::storage::StorageRefusal;
 use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
 use super::*;
+use crate::probe::counts::StorageOutcome;
+use crate::probe::storage::StoredAt;
 
 const ECHO_BYTES: LogScale = LogScale::encode(256 << 10);
 const THERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]);
@@ -75,13 +77,26 @@ fn assignment(n: u16, echo_every: u16) -> Assignment {
         echo_bytes: n.is_multiple_of(echo_every).then_some(ECHO_BYTES),
         group: NetworkGroup::NONE,
     };
-    Assignment { workers: (0..n).map(of).collect(), policy: Arc::new(policy()), n_stored: 3 }
+    Assignment { workers: (0..n).map(of).collect(), policy: Arc::new(policy()), stored: Vec::new() }
+}
+
+/// Of each of so many workers chunks for the term that is under way, and for one that begins in the next settlement.
+fn stored(n: u16) -> Vec<StoredAt> {
+    let at = |n, term| StoredAt {
+        worker: id(n),
+        seats: 1,
+        quota: 2,
+        deposit: DepositId { term, tag: Hash::from_bytes([3; 32]) },
+        is_challenged: term == 7,
+    };
+    (0..n).map(|n| at(n, 7)).chain((0..n).map(|n| at(n, 14))).collect()
 }
 
 /// The draw of which that is the assignment of its only validator.
 fn draw(assignment: &Assignment) -> EpochDraw {
     let seat = || vec![Seats { reporter: 0, count: 1 }];
-    let scored = |(place, it): (usize, &Assigned)| ScoredWorker {
+    let is_stored = |worker| assignment.stored.iter().any(|it| it.worker == worker && it.is_challenged);
+    let scored = |it: &Assigned| ScoredWorker {
         node: it.worker,
         pool: PoolId::from_bytes([9; 32]),
         group: it.group,
@@ -89,9 +104,9 @@ fn draw(assignment: &Assignment) -> EpochDraw {
         quota: 2,
         echo_bytes: it.echo_bytes,
         seats: seat(),
-        storage: if place < assignment.n_stored { seat() } else { vec![] },
+        storage: if is_stored(it.worker) { seat() } else { vec![] },
     };
-    let scored = assignment.workers.iter().enumerate().map(scored).collect();
+    let scored = assignment.workers.iter().map(scored).collect();
     EpochDraw { seed: Hash::from_bytes([0; 32]), reporters: vec![validator()], scored }
 }
 
@@ -195,6 +210,9 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
                         _ => will(millis(5), ended(PingOutcome::Answered, millis(5))),
                     }
                 }
+                Effect::Storage { worker, .. } => {
+                    assert!(!workers.contains_key(&worker), "of nobody here are chunks held")
+                }
                 Effect::Echo { worker, bytes, timeout, .. } => {
                     assert_eq!(bytes, ECHO_BYTES.value());
                     let far = workers[&worker];
@@ -211,12 +229,13 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
                 }
             }
         }
-        let Gauges { pings: p, dials, echoes: e, echo_bytes } = core.gauges();
+        let Gauges { pings: p, dials, echoes: e, echo_bytes, .. } = core.gauges();
         most = Gauges {
             pings: most.pings.max(p),
             dials: most.dials.max(dials),
             echoes: most.echoes.max(e),
             echo_bytes: most.echo_bytes.max(echo_bytes),
+            ..most
         };
         let event = events.peek().map(|Reverse((at, _))| *at);
         let at = [event, core.next_due()].into_iter().flatten().min().unwrap_or(end).max(now);
@@ -271,7 +290,8 @@ proptest! {
     #[test]
     fn our_own_limits_never_count_against_a_worker(seed: [u8; 32], pings in 1usize..4, dials in 1usize..4, echoes in 1usize..4) {
         let policy = policy();
-        let limits = CoreLimits { pings, pings_per_worker: 1, dials, echoes, echo_bytes: ECHO_BYTES.value() };
+        let enough = CoreLimits::new(&policy);
+        let limits = CoreLimits { pings, pings_per_worker: 1, dials, echoes, echo_bytes: ECHO_BYTES.value(), ..enough };
         let kinds: Vec<_> = (0..300).map(|n| if n % 3 == 0 { Kind::Crowded } else { Kind::Live }).collect();
         let assignment = assignment(300, 2);
         let seen = run(begin(&policy, limits, assignment.clone(), &seed, &Kept::default()), &kinds, Shell::Right);
@@ -294,8 +314,8 @@ proptest! {
         steps in prop::collection::vec((0u64..16_000, 0u16..6, 0u8..12, any::<u32>()), 0..400),
     ) {
         let policy = policy();
-        let assignment = assignment(5, 2);
-        let limits = CoreLimits { dials: 2, pings: 5, ..CoreLimits::new(&policy) };
+        let assignment = Assignment { stored: stored(5), ..assignment(5, 2) };
+        let limits = CoreLimits { dials: 2, pings: 5, questions: 2, ..CoreLimits::new(&policy) };
         let mut core = begin(&policy, limits, assignment.clone(), &seed, &Kept::default());
         let mut asked: Vec<Effect> = core.handle(bounds(&policy).start, Input::Peers(3));
         for (millis, n, what, micros) in steps {
@@ -310,7 +330,23 @@ proptest! {
                 let outcome = [Ok(()), Err(ConnectFault::Own), Err(ConnectFault::Unreachable)][n % 3];
                 Input::Connected { worker, outcome }
             };
+            let chunks = |worker, term| {
+                let faults = [
+                    StorageFault::Own,
+                    StorageFault::Unanswered,
+                    StorageFault::Late,
+                    StorageFault::Refused(Some(StorageRefusal::Damaged { index: micros })),
+                    StorageFault::Wrong,
+                ];
+                let outcome = faults.get(n).copied().map_or(Ok(micros % 3), Err);
+                Input::StorageEnded { worker, term, outcome }
+            };
             let input = match (what, asked.pop()) {
+                (7, _) if n > 3 => chunks(worker, 7),
+                (6, Some(Effect::Storage { worker, deposit, .. })) => {
+                    Input::NotConnected { worker, probe: Probe::Storage { term: deposit.term } }
+                }
+                (_, Some(Effect::Storage { worker, deposit, .. })) => chunks(worker, deposit.term),
                 (0, _) => Input::Tick,
                 (1, _) => Input::Peers(n),
                 (2, _) => Input::NotConnected { worker, probe: if n > 2 { Probe::Ping } else { Probe::Echo } },
@@ -331,6 +367,8 @@ proptest! {
         let Finished { report, counts, .. } = core.finish();
         prop_assert_eq!(check_report(&policy, &draw(&assignment), &validator(), &report), Ok(()));
         prop_assert_eq!(PingOutcome::ALL.map(|it| counts.pings(it)).iter().sum::<u64>(), 5 * 12, "each is counted once");
+        let challenges = StorageOutcome::ALL.map(|it| counts.challenges(it));
+        prop_assert_eq!(challenges.iter().sum::<u64>(), 5, "of the term that is under way");
         prop_assert!(PingOutcome::ALL.iter().all(|it| counts.pings(*it) >= n_peers_counts.pings(*it)));
     }
 }
