@@ -6,6 +6,7 @@
 //!
 //! `docs/src/cheating.md` holds the table; [`command`] compares it.
 
+mod chunks;
 pub mod command;
 mod conduct;
 mod prober;
@@ -44,6 +45,8 @@ enum Figure {
     Seats,
     /// Epochs of workers that were measured.
     Measured,
+    /// Credits that the cheat's machine earned for storage in a settlement.
+    StorageCredits,
 }
 
 impl Figure {
@@ -53,6 +56,7 @@ impl Figure {
             Self::Validating => outcome.validating / outcome.settlements.max(1),
             Self::Seats => outcome.seats,
             Self::Measured => outcome.measured,
+            Self::StorageCredits => outcome.storage_credits / outcome.settlements.max(1),
         }
     }
 
@@ -62,6 +66,7 @@ impl Figure {
             Self::Earned | Self::Validating => "micro-USDT a settlement",
             Self::Seats => "seats",
             Self::Measured => "epochs of a worker",
+            Self::StorageCredits => "credits a settlement",
         }
     }
 }

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_node::probe::core::{ConnectFault, Core, CoreLimits, Effect, Input, Kept, Probe};
+use lucid_consensus::ledger::state::State;
+use lucid_node::probe::core::{Ask, ConnectFault, Core, CoreLimits, Effect, Input, Kept, Probe, StorageFault};
 use lucid_node::probe::schedule::{Assigned, Assignment, Bounds, plan};
 use lucid_node::probe::{Draws, EchoOutcome, PingOutcome, ProbeCounts};
 use lucid_score::draw::{EpochDraw, ScoredWorker};
+use lucid_sim::genesis::validator_key;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, UnixMillis};
 
+use super::chunks::{Answer, Chunks, stored};
 use super::world::{Answers, Link, World};
 
 /// The probers of all validators, from one epoch to the next.
@@ -22,6 +25,7 @@ pub(super) struct Probers {
     draws: Draws,
     /// By the validators' numbers.
     kept: Vec<Kept>,
+    chunks: Chunks,
 }
 
 /// An epoch under way.
@@ -41,13 +45,19 @@ struct Running<'a> {
     queue: BinaryHeap<Reverse<(UnixMillis, usize)>>,
     events: Vec<(usize, Input)>,
     draws: &'a mut Draws,
+    chunks: &'a mut Chunks,
 }
 
 impl Probers {
     pub(super) fn new(world: &World, seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self { seed, draws: Draws::from_seed(&bytes), kept: vec![Kept::default(); world.validators.len()] }
+        Self {
+            seed,
+            draws: Draws::from_seed(&bytes),
+            kept: vec![Kept::default(); world.validators.len()],
+            chunks: Chunks::new(),
+        }
     }
 
     /// What each validator reports of an epoch, by its number; `None` for one that has no part in the draw. `ids` are the keys of the
@@ -56,6 +66,7 @@ impl Probers {
         &mut self,
         world: &World,
         genesis: &Genesis,
+        state: &State,
         (epoch, draw): (Epoch, &EpochDraw),
         ids: &[ValidatorId],
         workers: &[NodeId],
@@ -64,14 +75,14 @@ impl Probers {
         let bounds = Bounds { epoch, start: genesis.epoch_start(epoch), end: genesis.epoch_end(epoch) };
         let assigned =
             |(it, _): (&ScoredWorker, u8)| Assigned { worker: it.node, echo_bytes: it.echo_bytes, group: it.group };
-        let assignment = |id: &ValidatorId| {
+        let assignment = |number: usize, id: &ValidatorId| {
             let workers = draw.assignment(id)?.map(assigned).collect();
-            let n_stored = draw.storage_assignment(id)?.count();
-            Some(Assignment { workers, policy: Arc::clone(&policy), n_stored })
+            let stored = stored(world, state, draw, (id, &validator_key(number).account()));
+            Some(Assignment { workers, policy: Arc::clone(&policy), stored })
         };
         let public = *draw.seed.as_bytes();
         let mut expected = Vec::new();
-        if let Some(first) = ids.first().and_then(assignment) {
+        if let Some(first) = ids.first().and_then(|id| assignment(0, id)) {
             let plan = plan(&policy, bounds, &first.workers, &mut Draws::from_seed(&public));
             let tasks = plan.pings.iter().chain(plan.echoes.iter().map(|echo| &echo.task));
             expected.extend(tasks.filter(|task| Some(&task.worker) == workers.first()).map(|task| task.at));
@@ -101,13 +112,14 @@ impl Probers {
             queue: BinaryHeap::new(),
             events: Vec::new(),
             draws: &mut self.draws,
+            chunks: &mut self.chunks,
         };
         let limits = CoreLimits::new(&policy);
         let mut cores: Vec<Option<Core>> = Vec::with_capacity(ids.len());
         for (number, id) in ids.iter().enumerate() {
             let seed = if world.has_public_schedule { public } else { running.draws.bytes() };
             let begin = |it| Core::begin(limits, bounds, it, &seed, &self.kept[number], ProbeCounts::default());
-            cores.push(assignment(id).map(begin));
+            cores.push(assignment(number, id).map(begin));
             running.at(bounds.start, number, Input::Peers(world.validators.len()));
         }
         running.run(&mut cores);
@@ -134,7 +146,7 @@ impl Running<'_> {
     fn run(&mut self, cores: &mut [Option<Core>]) {
         let mut ticks: Vec<Option<UnixMillis>> = vec![None; cores.len()];
         while let Some(Reverse((now, event))) = self.queue.pop().filter(|Reverse((now, _))| *now < self.end) {
-            let (validator, input) = self.events[event];
+            let (validator, input) = self.events[event].clone();
             let Some(core) = &mut cores[validator] else { continue };
             for effect in core.handle(now, input) {
                 self.carry_out(now, validator, effect);
@@ -148,10 +160,11 @@ impl Running<'_> {
     }
 
     fn carry_out(&mut self, now: UnixMillis, validator: usize, effect: Effect) {
-        let (worker, timeout) = match effect {
+        let (worker, timeout) = match &effect {
             Effect::Connect { worker, timeout }
             | Effect::Ping { worker, timeout, .. }
-            | Effect::Echo { worker, timeout, .. } => (worker, timeout),
+            | Effect::Echo { worker, timeout, .. }
+            | Effect::Storage { worker, timeout, .. } => (*worker, *timeout),
         };
         let Some(machine) = self.machines.get(&worker).copied() else { return };
         let it = self.world.machines[machine];
@@ -175,6 +188,21 @@ impl Running<'_> {
             }
             Effect::Echo { .. } if !is_up => {
                 self.at(now, validator, Input::NotConnected { worker, probe: Probe::Echo });
+            }
+            Effect::Storage { deposit, .. } if !is_up => {
+                let probe = Probe::Storage { term: deposit.term };
+                self.at(now, validator, Input::NotConnected { worker, probe });
+            }
+            Effect::Storage { deposit, ask, .. } => {
+                let Answer { outcome, delay } = self.chunks.answer(it.disk, validator, worker, &deposit, &ask);
+                let time = rtt + delay;
+                let is_challenge = matches!(ask, Ask::Challenge(_));
+                let patience = self.world.patience.filter(|_| is_challenge).unwrap_or(timeout);
+                let (outcome, time) = match answers && time <= patience {
+                    true => (outcome, time),
+                    false => (Err(StorageFault::Late), timeout),
+                };
+                self.after(now, time, validator, Input::StorageEnded { worker, term: deposit.term, outcome });
             }
             Effect::Ping { .. } => {
                 let (outcome, delay) =

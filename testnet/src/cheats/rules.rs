@@ -43,6 +43,30 @@ impl Rules for MeanOfSeats {
     }
 }
 
+/// The mean of what storage seats found proved.
+#[derive(Debug)]
+pub(super) struct MeanOfStorage;
+
+impl Rules for MeanOfStorage {
+    fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+        let medians = aggregate(policy, worker, seen)?;
+        let proved = mean(seen.stored.iter().map(|it| (it.seats, it.chunks.into())));
+        let proved = medians.proved.is_some().then(|| u16::try_from(proved).unwrap_or(u16::MAX));
+        Some(Aggregate { proved, ..medians })
+    }
+}
+
+/// What a worker declares counts as proved.
+#[derive(Debug)]
+pub(super) struct DeclaredCounts;
+
+impl Rules for DeclaredCounts {
+    fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+        let medians = aggregate(policy, worker, seen)?;
+        Some(Aggregate { proved: (worker.quota > 0).then_some(worker.quota), ..medians })
+    }
+}
+
 /// By seats; 0 of nothing.
 fn mean(values: impl Iterator<Item = (u8, u64)>) -> u64 {
     let (sum, seats) = values.fold((0u64, 0u64), |(sum, all), (seats, value)| {

@@ -33,6 +33,8 @@ pub(super) struct Outcome {
     pub(super) earned: u64,
     /// Micro-USDT that the bad validators earned for validating.
     pub(super) validating: u64,
+    /// Credits for storage that the cheat's first worker earned.
+    pub(super) storage_credits: u64,
     /// Seats at the cheat's first worker that bad validators held.
     pub(super) seats: u64,
     /// Epochs of a worker that were drawn, and those of them that were measured.
@@ -51,9 +53,10 @@ fn pool_name(i: usize) -> String {
     format!("pool-{i}")
 }
 
-fn registered(node: NodeId, operator: NodeId, i: usize) -> Registered {
-    // The disk is not measured here, and the bandwidth is what is measured.
-    Registered { node, operator, payout_address: address(i), gas_address: None, capacity: Capacity::default() }
+fn registered(node: NodeId, operator: NodeId, i: usize, disk_bytes: u64) -> Registered {
+    // The bandwidth is what is measured.
+    let capacity = Capacity { disk_bytes, ..Capacity::default() };
+    Registered { node, operator, payout_address: address(i), gas_address: None, capacity }
 }
 
 /// The network of a world, as it begins.
@@ -61,11 +64,15 @@ fn start(world: &World) -> Start {
     let powers: Vec<_> = world.validators.iter().map(|it| it.power).collect();
     let validators = (0..powers.len()).map(|i| {
         let node = validator_key(i).account();
-        registered(node, node, 100 + i)
+        registered(node, node, 100 + i, 0)
     });
     let operator =
         |i: usize, number: Option<usize>| number.map_or_else(|| worker_id(i), |it| validator_key(it).account());
-    let workers = world.workers.iter().enumerate().map(|(i, it)| registered(worker_id(i), operator(i, it.operator), i));
+    let workers = world
+        .workers
+        .iter()
+        .enumerate()
+        .map(|(i, it)| registered(worker_id(i), operator(i, it.operator), i, world.machines[it.machine].declared));
     let pool = |number: usize| Pool {
         name: pool_name(number),
         owner: owner_key().account(),
@@ -135,7 +142,7 @@ pub(super) fn run(world: &World, seed: u64) -> Outcome {
         let epoch = chain.open();
         let Some(draw) = chain.state().open().cloned() else { break };
         validators.measured = match world.measures {
-            true => probers.epoch(world, chain.spec().genesis(), (epoch, &draw), &ids, &workers),
+            true => probers.epoch(world, chain.spec().genesis(), chain.state(), (epoch, &draw), &ids, &workers),
             false => vec![None; ids.len()],
         };
         let commands: Vec<_> = (0..workers.len()).filter_map(|i| maintenance(world, &chain, i)).collect();
@@ -184,6 +191,8 @@ impl Counted<'_> {
         let FinalEpoch { scores, draw, reports, .. } = finalised;
         self.outcome.drawn += u64::try_from(draw.scored.len()).unwrap_or(0);
         self.outcome.measured += u64::try_from(scores.rows.len()).unwrap_or(0);
+        let of_cheat = scores.rows.iter().filter(|row| Some(&row.worker) == self.cheats.first());
+        self.outcome.storage_credits += of_cheat.map(|row| row.earned.storage.get()).sum::<u64>();
         self.outcome.seats += bad_seats(self.world, self.ids, self.cheats, draw);
         let mut all = Vec::new();
         for (id, report) in reports {

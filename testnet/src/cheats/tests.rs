@@ -56,6 +56,13 @@ rows! {
     late_join_equal: "late-join-equal",
     dodge: "dodge",
     proxies: "proxies",
+    overclaim: "overclaim",
+    tiny_disk: "tiny-disk",
+    near_friend: "near-friend",
+    far_friend: "far-friend",
+    regenerate: "regenerate",
+    leaked_seeds: "leaked-seeds",
+    holes: "holes",
 }
 
 /// What does not pay is not called prevented where it pays, and the other way round.

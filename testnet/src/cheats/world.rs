@@ -79,6 +79,19 @@ pub(super) enum Link {
     },
 }
 
+/// Where a machine has the chunks that are deposited with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Disk {
+    /// Nowhere: it says that it takes them, and throws them away.
+    None,
+    /// On a disk with room for so many, on which `keeps` of a hundred of a chunk's blocks are kept.
+    Real { room: u32, keeps: u8 },
+    /// At a friend's, of whom it fetches what it is asked for.
+    AtFriend { round_trip: Duration },
+    /// Nowhere: it makes them anew for those validators whose seeds it knows.
+    Regenerated { knows: fn(usize) -> bool },
+}
+
 /// A machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
@@ -87,7 +100,13 @@ pub(super) struct Machine {
     pub(super) presence: Presence,
     pub(super) answers: Answers,
     pub(super) group: NetworkGroup,
+    pub(super) disk: Disk,
+    /// Bytes of disk that its worker declares.
+    pub(super) declared: u64,
 }
+
+/// What a machine offers in a world with disks.
+pub(super) const DISK: u64 = 2 * 4 * 21 * Policy::CHUNK_BYTES;
 
 /// A worker.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +169,8 @@ pub(super) struct World {
     pub(super) has_public_schedule: bool,
     /// Whether anything is measured at all, beside who would measure whom.
     pub(super) measures: bool,
+    /// How long validators wait for the answer to a challenge, if not as long as they do.
+    pub(super) patience: Option<Duration>,
     pub(super) epochs: u64,
 }
 
@@ -185,6 +206,8 @@ pub(super) fn home(machine: usize) -> Machine {
         presence: Presence::Always,
         answers: Answers::All,
         group: group_of(machine),
+        disk: Disk::None,
+        declared: 0,
     }
 }
 
@@ -208,6 +231,7 @@ impl World {
             plot: Plot::Nothing,
             has_public_schedule: false,
             measures: true,
+            patience: None,
             epochs: SETTLE_EVERY * SETTLEMENTS,
         }
     }
@@ -215,6 +239,20 @@ impl World {
     /// The same, changed.
     pub(super) fn with(change: impl FnOnce(&mut Self)) -> Self {
         let mut world = Self::new();
+        change(&mut world);
+        world
+    }
+
+    /// Every machine offers as much disk as four chunks for each of 21 storage seats take, now and in the next term, and a chunk earns a credit.
+    pub(super) fn with_disks(change: impl FnOnce(&mut Self)) -> Self {
+        let mut world = Self::new();
+        for machine in &mut world.machines {
+            machine.disk = Disk::Real { room: 2 * 4 * 21, keeps: 100 };
+            machine.declared = DISK;
+        }
+        world.policy.storage_credits_per_gib = 1_024;
+        world.policy.storage_max_bytes = 2 << 30;
+        world.policy.storage_floor_bytes = DISK / 2;
         change(&mut world);
         world
     }
