@@ -77,7 +77,7 @@ pub const ROWS: &[Row] = &[
         figure: Figure::Earned,
         bound: Bound::AtMost(2_600_000, "an equal machine that is always up: the row above"),
         prevented: Prevented::Partly,
-        says: "A third of the seats can double what an unreliable machine earns. It never brings it to what a reliable one earns.",
+        says: "A third of the seats can nearly double what an unreliable machine earns. It never brings it to what a reliable one earns.",
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::HalfOfTheTime;
