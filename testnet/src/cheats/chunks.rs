@@ -9,6 +9,7 @@ use lucid_node::probe::core::{Ask, StorageFault};
 use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_score::storage::{committee, term_start};
 use lucid_types::id::{Hash, NodeId, ValidatorId};
+use lucid_types::policy::Policy;
 use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal};
 
 use super::world::{Disk, World};
@@ -25,6 +26,12 @@ pub(super) struct Answer {
 impl Chunks {
     pub(super) const fn new() -> Self {
         Self(BTreeMap::new())
+    }
+
+    /// Throws away what belongs to terms that are over.
+    pub(super) fn collect(&mut self, policy: &Policy, settlement: u64) {
+        let is_over = |worker: &NodeId, term: u64| term < term_start(policy, worker, settlement);
+        self.0.retain(|(_, worker, term), _| !is_over(worker, *term));
     }
 
     /// What a worker with this disk answers a validator.

@@ -80,6 +80,7 @@ impl Probers {
             let stored = stored(world, state, draw, (id, &validator_key(number).account()));
             Some(Assignment { workers, policy: Arc::clone(&policy), stored })
         };
+        self.chunks.collect(&policy, policy.settlement_of(epoch));
         let public = *draw.seed.as_bytes();
         let mut expected = Vec::new();
         if let Some(first) = ids.first().and_then(|id| assignment(0, id)) {
@@ -146,7 +147,7 @@ impl Running<'_> {
     fn run(&mut self, cores: &mut [Option<Core>]) {
         let mut ticks: Vec<Option<UnixMillis>> = vec![None; cores.len()];
         while let Some(Reverse((now, event))) = self.queue.pop().filter(|Reverse((now, _))| *now < self.end) {
-            let (validator, input) = self.events[event].clone();
+            let (validator, input) = self.events[event];
             let Some(core) = &mut cores[validator] else { continue };
             for effect in core.handle(now, input) {
                 self.carry_out(now, validator, effect);

@@ -456,9 +456,9 @@ pub const ROWS: &[Row] = &[
         defence: Some("what counts was proved (what is declared counts)"),
         seed: 1,
         figure: Figure::Earned,
-        bound: Bound::AtMost(1_000_000, "what it earns that declares what it has"),
-        prevented: Prevented::Yes,
-        says: "What is declared and not proved lowers its utilisation.",
+        bound: NO_MORE,
+        prevented: Prevented::Partly,
+        says: "What is declared and not proved lowers its utilisation; what it gains beside is in `double-disk`.",
         world: |side| {
             World::with_disks(|it| {
                 if side != Side::Honest {
@@ -466,6 +466,25 @@ pub const ROWS: &[Row] = &[
                 }
                 if side == Side::Undefended {
                     it.rules = &DeclaredCounts;
+                }
+            })
+        },
+    },
+    Row {
+        name: "double-disk",
+        attack: "a worker declares twice its disk, which is full of one term's chunks then: those of the next have no room until it begins",
+        defence: None,
+        seed: 1,
+        figure: Figure::StorageCredits,
+        bound: Bound::AtMost(2_000_000, "all of the disk in place of half of it"),
+        prevented: Prevented::No,
+        says: "Half of what is declared is kept for the next term's chunks, and that they find it costs nothing if they do not: only the first \
+               epochs of a term, until they are deposited.",
+        world: |side| {
+            World::with_disks(|it| {
+                it.epochs = 10 * SETTLE_EVERY;
+                if side != Side::Honest {
+                    it.cheat().declared = 2 * DISK;
                 }
             })
         },

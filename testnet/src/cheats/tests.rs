@@ -57,6 +57,7 @@ rows! {
     dodge: "dodge",
     proxies: "proxies",
     overclaim: "overclaim",
+    double_disk: "double-disk",
     tiny_disk: "tiny-disk",
     near_friend: "near-friend",
     far_friend: "far-friend",
