@@ -18,7 +18,7 @@ mod world;
 use lucid_types::amount::Ppm;
 use serde::Serialize;
 
-pub use self::rows::ROWS;
+pub use self::rows::rows;
 use self::run::{Outcome, run};
 use self::world::World;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, bail};
 
 use super::table::{markdown, replaced};
-use super::{Found, ROWS, Row};
+use super::{Found, Row, rows};
 use crate::console::{Console, Mark};
 
 /// What to run, and what to do with the table.
@@ -32,12 +32,12 @@ pub struct CheatsOptions {
 /// # Errors
 /// There is no such row, or the page cannot be read or written.
 pub fn cheats(options: &CheatsOptions) -> Result<bool> {
-    let rows: Vec<_> = ROWS.iter().filter(|row| options.only.as_deref().is_none_or(|only| row.name == only)).collect();
-    if rows.is_empty() {
-        let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+    let wanted: Vec<_> = rows().filter(|row| options.only.as_deref().is_none_or(|only| row.name == only)).collect();
+    if wanted.is_empty() {
+        let names: Vec<_> = rows().map(|row| row.name).collect();
         bail!("no row is named {:?}; there are {}", options.only.as_deref().unwrap_or_default(), names.join(", "));
     }
-    let found = run_all(&rows, options.jobs);
+    let found = run_all(&wanted, options.jobs);
     let table = markdown(&found);
     let mut stdout = std::io::stdout();
     if options.json {

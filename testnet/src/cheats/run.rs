@@ -95,7 +95,7 @@ fn start(world: &World) -> Start {
     }
 }
 
-/// The validators that one operator runs with whose worker the cheat is are all of the first of them.
+/// The operator of the cheat's worker, if it is known, runs all bad validators.
 fn with_operators(world: &World, mut genesis: Genesis) -> Genesis {
     let operator = world.workers[CHEAT].operator.map(|it| validator_key(it).account());
     for (validator, model) in genesis.validators.iter_mut().zip(&world.validators) {
