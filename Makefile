@@ -65,6 +65,10 @@ test: setup ## Build everything, then run every test; ends with one line of tota
 simulate: build ## Simulate payouts with mixtures of all faults, SEEDS of them; the digests of ranges add up.
 	@$(TARGET_DIR)/debug/lucid-testnet simulate --seeds $(SEEDS) --jobs $$(nproc)
 
+.PHONY: cheats
+cheats: build ## Simulate attacks on the measurements: what each earned beside honest work, as docs/src/cheating.md has it.
+	@$(TARGET_DIR)/debug/lucid-testnet cheats --page docs/src/cheating.md --jobs $$(nproc)
+
 .PHONY: storm
 storm: build ## Kill nodes and the local TRON network by SEED for STORM_SECONDS: nothing may fork, and nobody be paid twice or not.
 	LUCID_STORM_SECONDS=$(STORM_SECONDS) LUCID_STORM_SEED=$(SEED) \

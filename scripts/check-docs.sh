@@ -64,14 +64,14 @@ done < <(awk '/^\[/ { inside = $0 == "[workspace.dependencies]"; next }
 
 while IFS= read -r context; do
     grep -qF -- "\`$context\`" docs/src/wire.md || complain "docs/src/wire.md does not say what is hashed with the context $context"
-done < <(grep -rhoE --exclude-dir=tests '"lucid [a-z ]+ [0-9]+"' consensus/src consensus/*/src | tr -d '"' | sort -u)
+done < <(grep -rhoE --exclude-dir=tests '"lucid [a-z ]+ [0-9]+"' consensus/src consensus/{types,score}/src | tr -d '"' | sort -u)
 
 while IFS= read -r name; do
     grep -qF -- "\`$name\`" docs/src/layout.md || grep -qF -- "\`$name\`" docs/src/wire.md ||
         complain "docs/src/layout.md has no $name: add it to consensus/tests/it/layout.rs"
 done < <({
-    grep -rhoE --exclude-dir=tests '"lucid/[a-z-]+/[0-9]+"' consensus/src consensus/*/src | tr -d '"'
-    grep -rhoE '^impl Wire for [A-Za-z]+' consensus/src consensus/*/src | awk '{ print $NF }'
+    grep -rhoE --exclude-dir=tests '"lucid/[a-z-]+/[0-9]+"' consensus/src consensus/{types,score}/src | tr -d '"'
+    grep -rhoE '^impl Wire for [A-Za-z]+' consensus/src consensus/{types,score}/src | awk '{ print $NF }'
 } | sort -u)
 
 ((errors == 0)) || { echo "docs: $errors errors" >&2; exit 1; }

@@ -12,20 +12,6 @@
     clippy::disallowed_methods,
     reason = "a benchmark prints and takes its time, and fails by panicking"
 )]
-#![expect(dead_code, reason = "the simulator serves the tests, too")]
-
-#[path = "../tests/it/duties.rs"]
-mod duties;
-#[path = "../tests/it/genesis.rs"]
-mod genesis;
-#[path = "../tests/it/monitor.rs"]
-mod monitor;
-#[path = "../tests/it/pool.rs"]
-mod pool;
-#[path = "../tests/it/start.rs"]
-mod start;
-#[path = "../tests/it/world.rs"]
-mod world;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,16 +25,16 @@ use lucid_types::policy::Policy;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::Epoch;
 
-use crate::genesis::{EPOCH, owner_key};
-use crate::pool::{by_owner, sign};
-use crate::world::World;
+use lucid_sim::genesis::{EPOCH, genesis, owner_key};
+use lucid_sim::pool::{by_owner, sign};
+use lucid_sim::world::World;
 
 /// What is allowed beside the least, in percent of it.
 const ALLOWED: u64 = 125;
 const SIZES: [usize; 4] = [4, 10, 31, 100];
 
 fn network(validators: usize, policy: Policy) -> Arc<ChainSpec> {
-    Arc::new(ChainSpec::new(genesis::genesis(&vec![1; validators], policy)).unwrap())
+    Arc::new(ChainSpec::new(genesis(&vec![1; validators], policy)).unwrap())
 }
 
 /// As in a local network, with a validator's share of the seats of every size.

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use lucid_tron_devnet::server::SOLID_LAG;
 use tracing_subscriber::EnvFilter;
 
+use crate::cheats::command::{CheatsOptions, cheats};
 use crate::console::{Console, Mark};
 use crate::control::client::ControlError;
 use crate::control::{Reply, Request, Status, client};
@@ -59,6 +60,9 @@ enum Command {
     /// Simulate payouts with faults: real pushers, signers and vault, in one deterministic run for each seed.
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(Simulate),
+    /// Simulate attacks on the measurements, and tell what each earned beside honest work.
+    #[command(after_help = CHEATS_EXAMPLES)]
+    Cheats(Cheats),
 }
 
 const UP_EXAMPLES: &str = "\
@@ -71,6 +75,14 @@ Examples:
   lucid-testnet up --validators 5 --signers 3-of-5
   lucid-testnet up --epochs 6 --json > report.json
   lucid-testnet up --base-port 9000         TRON network on 9000, nodes from 9010, four ports apart";
+
+const CHEATS_EXAMPLES: &str = "\
+Examples:
+  lucid-testnet cheats                      the table, in some minutes
+  lucid-testnet cheats --only smear
+  lucid-testnet cheats --page docs/src/cheating.md --write
+
+Exit codes: 0 every attack stays within its bound, every defence matters, and the page has this table; 1 not; 2 usage.";
 
 const DEVNET_EXAMPLES: &str = "\
 Examples:
@@ -217,6 +229,25 @@ struct Simulate {
     trace: bool,
 }
 
+#[derive(Debug, Args)]
+struct Cheats {
+    /// This row only.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Rows at a time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
+    /// Print one line of JSON for each row instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// The page whose table must be this one: docs/src/cheating.md.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Write the table into the page.
+    #[arg(long, requires = "page", conflicts_with = "only")]
+    write: bool,
+}
+
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
     parsed.filter(|range| !range.is_empty()).ok_or_else(|| format!("{text:?} is no range of seeds such as 0..500"))
@@ -297,6 +328,7 @@ async fn execute(command: Command) -> Result<bool> {
         Command::Down(args) => one(&args.dir, Request::Down).await.map(|()| true),
         Command::Devnet(args) => devnet(&args.into()).await.map(|()| true),
         Command::Simulate(args) => simulate(&args.into()),
+        Command::Cheats(args) => cheats(&args.into()),
     }
 }
 
@@ -304,6 +336,13 @@ impl From<Simulate> for SimulateOptions {
     fn from(args: Simulate) -> Self {
         let Simulate { seeds, scenario, jobs, json, trace } = args;
         Self { seeds, scenario, jobs: jobs.into(), json, trace }
+    }
+}
+
+impl From<Cheats> for CheatsOptions {
+    fn from(args: Cheats) -> Self {
+        let Cheats { only, jobs, json, page, write } = args;
+        Self { only, jobs: jobs.into(), json, page, write }
     }
 }
 
@@ -449,6 +488,8 @@ mod tests {
             "simulate --seeds 5..5",
             "simulate --seeds 5",
             "simulate --scenario mayhem",
+            "cheats --jobs 0",
+            "cheats --write",
             "",
         ] {
             let words = std::iter::once("lucid-testnet").chain(line.split_whitespace());

@@ -5,6 +5,7 @@
 //! decide: everything shown or reported is read from their API or from the chain.
 
 pub mod api;
+pub mod cheats;
 pub mod cli;
 pub mod collect;
 pub mod console;

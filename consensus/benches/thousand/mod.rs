@@ -1,8 +1,5 @@
 //! A pool of 1,000 workers, and what a validator reports of them. For the benchmarks of this crate and of whole paydays.
 
-#[path = "../../tests/it/start.rs"]
-pub(crate) mod start;
-
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
@@ -27,7 +24,8 @@ use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
-use self::start::{Pool, Start, Worker};
+pub(crate) use lucid_sim::start;
+use lucid_sim::start::{Pool, Start, Worker};
 
 pub(crate) const WORKERS: u16 = 1_000;
 

@@ -21,7 +21,8 @@ mod refusals;
 mod registry;
 mod roots;
 mod settlement;
-#[path = "../../tests/it/start.rs"]
+#[path = "../../sim/src/start.rs"]
+#[expect(unreachable_pub, reason = "it is part of lucid-sim, which is another crate's and cannot be linked here")]
 mod start;
 mod state;
 mod validator_keys;

@@ -24,11 +24,11 @@ use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vault::{SignerSet, TreasurySigner};
 
-use crate::genesis::{address, network, signing_key, start, validator_key};
-use crate::liar::{junk, offer, propose, proposer, valid};
-use crate::pool::{by_owner, sign};
-use crate::start::Pool;
-use crate::world::World;
+use lucid_sim::genesis::{address, network, signing_key, start, validator_key};
+use lucid_sim::liar::{junk, offer, propose, proposer, valid};
+use lucid_sim::pool::{by_owner, sign};
+use lucid_sim::start::Pool;
+use lucid_sim::world::World;
 
 fn pool_owner(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i + 150; 32])

@@ -9,10 +9,10 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::command::{Action, Command};
 use lucid_types::pool::PoolAction;
 
-use crate::genesis::{network, owner_key, worker_id};
 use crate::liveness::{heights, seeds};
-use crate::pool::{by_owner, sign};
-use crate::world::World;
+use lucid_sim::genesis::{network, owner_key, worker_id};
+use lucid_sim::pool::{by_owner, sign};
+use lucid_sim::world::World;
 
 #[test]
 fn commands_apply_once_and_alike_on_every_replica() {

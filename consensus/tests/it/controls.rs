@@ -28,12 +28,12 @@ use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind, Wake};
 
 use crate::crashes::effects_of_an_epoch;
-use crate::genesis::{FAR, genesis, owner_key, policy, signer_key, validator_key, worker_key};
-use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
-use crate::monitor::Invariant;
-use crate::pool::{by_owner, sign};
 use crate::validators::{change, state};
-use crate::world::World;
+use lucid_sim::genesis::{FAR, genesis, owner_key, policy, signer_key, validator_key, worker_key};
+use lucid_sim::liar::{junk, offer, propose, proposer, turn_bad, valid};
+use lucid_sim::monitor::Invariant;
+use lucid_sim::pool::{by_owner, sign};
+use lucid_sim::world::World;
 
 /// Breaks a rule: `broken!(Name: fn method(&self, ...) -> ... { ... })`.
 macro_rules! broken {
@@ -148,7 +148,7 @@ broken!(UntimelyIsInvalid: fn verdict(&self, proposal: Judged) -> Verdict {
 fn a_late_block_that_is_invalid_for_good_is_found() {
     control(&UntimelyIsInvalid, &[Invariant::Progress], 23, |world| {
         let (liar, spec) = turn_bad(world);
-        let is_first = |w: &World, i: usize| proposer(w, 0) == crate::genesis::signing_key(i).id();
+        let is_first = |w: &World, i: usize| proposer(w, 0) == lucid_sim::genesis::signing_key(i).id();
         world.demand(60_000, |w| w.lowest() == w.highest() && (is_first(w, 0) || is_first(w, 1)));
         let height = world.highest() + 1;
         let delay = spec.fixed().message_delay_ms + 2 * spec.fixed().precision_ms;

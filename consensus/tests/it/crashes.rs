@@ -9,8 +9,8 @@ use lucid_types::message::ConsensusMessage;
 use lucid_types::time::Height;
 use lucid_types::vote::Vote;
 
-use crate::genesis::{keyring, network, signing_key};
-use crate::world::World;
+use lucid_sim::genesis::{keyring, network, signing_key};
+use lucid_sim::world::World;
 
 /// Crashes validator 1 before effect `at` (counted from its start) and lets the world go on to height 7, beyond a second epoch. Validator 3
 /// is down all the time, so nothing is decided without the one that crashes.

@@ -52,7 +52,7 @@ use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
-use crate::pool::{by_owner, sign};
+use lucid_sim::pool::{by_owner, sign};
 
 const HEIGHT: Height = Height::new(0x0706_0504_0302_0100);
 const EPOCH: Epoch = Epoch::new(0x0605_0403_0201_0007);
@@ -406,7 +406,7 @@ fn term() -> StorageTerm {
 /// Rows in every table.
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
-    let spec = crate::genesis::network(4, 1);
+    let spec = lucid_sim::genesis::network(4, 1);
     let mut stats = WorkerStats::default();
     let row = epoch_scores().rows[0];
     let worker = &draw(0x53).scored[0];

@@ -9,9 +9,9 @@ use lucid_types::pool::PoolAction;
 use lucid_types::time::Epoch;
 use lucid_types::vote::Wake;
 
-use crate::genesis::{network, owner_key, signing_key};
-use crate::pool::{by_owner, sign};
-use crate::world::World;
+use lucid_sim::genesis::{network, owner_key, signing_key};
+use lucid_sim::pool::{by_owner, sign};
+use lucid_sim::world::World;
 
 /// Whoever can make heights chooses which of them closes an epoch, and with what beacon. One of four wakes the others in vain.
 #[test]

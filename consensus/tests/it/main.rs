@@ -6,24 +6,17 @@ mod caps;
 mod commands;
 mod controls;
 mod crashes;
-mod duties;
-mod genesis;
 mod golden;
 // The same is demanded of what is stored as of what is sent.
 #[path = "../../types/tests/it/harness.rs"]
 mod harness;
 mod layout;
-mod liar;
 mod liveness;
 #[path = "../../types/tests/it/meter.rs"]
 mod meter;
-mod monitor;
 mod one_key;
 mod policies;
-mod pool;
 mod properties;
 mod replay;
 mod snapshot;
-mod start;
 mod validators;
-mod world;

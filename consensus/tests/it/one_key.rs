@@ -12,8 +12,8 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::{Vote, VoteKind};
 
-use crate::genesis::{keyring, network, signing_key};
-use crate::world::World;
+use lucid_sim::genesis::{keyring, network, signing_key};
+use lucid_sim::world::World;
 
 /// A world in which validator 0 has prevoted for a block that is not decided.
 struct Fixture {

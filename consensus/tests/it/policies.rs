@@ -7,10 +7,10 @@ use lucid_types::change::PolicyChange;
 use lucid_types::policy::{Policy, ScoreWeights};
 use lucid_types::time::Height;
 
-use crate::genesis::network;
 use crate::liveness::{heights, seeds};
 use crate::validators::{change, state};
-use crate::world::World;
+use lucid_sim::genesis::network;
+use lucid_sim::world::World;
 
 /// The newest policy with other values of what is drawn, measured, earned and paid by.
 fn other(world: &mut World) -> PolicyChange {

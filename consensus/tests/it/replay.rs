@@ -2,8 +2,8 @@
 
 use lucid_consensus::ledger::execute::adopt;
 
-use crate::genesis::network;
-use crate::world::World;
+use lucid_sim::genesis::network;
+use lucid_sim::world::World;
 
 #[test]
 fn invariant_2_replaying_the_blocks_gives_the_same_roots() {

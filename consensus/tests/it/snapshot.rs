@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lucid_consensus::replica::Input;
 use lucid_types::time::Height;
 
-use crate::genesis::{network, signing_key};
-use crate::world::World;
+use lucid_sim::genesis::{network, signing_key};
+use lucid_sim::world::World;
 
 /// Gives a node the state of another one, and on disk what a store holds then: the rows, and of blocks the newest alone.
 fn take_over(world: &mut World, node: usize, from: usize) {

@@ -21,10 +21,10 @@ use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Vote, VoteKind};
 
-use crate::genesis::{address, keyring, network, nth_signing_key, signing_key, validator, validator_key};
 use crate::liveness::{heights, seeds};
-use crate::pool::sign;
-use crate::world::World;
+use lucid_sim::genesis::{address, keyring, network, nth_signing_key, signing_key, validator, validator_key};
+use lucid_sim::pool::sign;
+use lucid_sim::world::World;
 
 pub(crate) fn state(world: &World) -> &State {
     let up = world.nodes.iter().filter_map(|node| node.replica.as_ref());

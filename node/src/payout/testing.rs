@@ -1,8 +1,5 @@
 //! A pool with a vault, three treasury signers and two workers.
 
-#[path = "../../../consensus/tests/it/start.rs"]
-pub(crate) mod start;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +25,9 @@ use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
-use self::start::{Pool, Start, Worker};
 use crate::chain::head::Head;
+pub(crate) use lucid_sim::start;
+use lucid_sim::start::{Pool, Start, Worker};
 
 /// The first also validates; the others are nothing else.
 pub(crate) const SIGNERS: [u8; 3] = [1, 2, 3];

@@ -1,8 +1,5 @@
 //! Data that several tests need.
 
-#[path = "../../../consensus/tests/it/start.rs"]
-pub(crate) mod start;
-
 use std::future::Future;
 use std::ops::Bound;
 use std::path::Path;
@@ -29,7 +26,8 @@ use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
-use self::start::{Pool, Start, Worker};
+pub(crate) use lucid_sim::start;
+use lucid_sim::start::{Pool, Start, Worker};
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
 pub(crate) const STATUS_KEYS: [&str; 23] = [

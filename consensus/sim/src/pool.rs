@@ -29,12 +29,12 @@ macro_rules! demand {
 }
 
 /// What the owner of a pool commands.
-pub(crate) fn by_owner(owner: &NodeKey, nonce: u64, pool: PoolId, action: PoolAction) -> Command {
+pub fn by_owner(owner: &NodeKey, nonce: u64, pool: PoolId, action: PoolAction) -> Command {
     Command { account: owner.account(), nonce, until: FAR, action: Action::Pool { pool, action } }
 }
 
 /// A command signed by all these.
-pub(crate) fn sign(network: &NetworkId, command: &Command, keys: &[NodeKey]) -> SignedCommand {
+pub fn sign(network: &NetworkId, command: &Command, keys: &[NodeKey]) -> SignedCommand {
     let sign = |key: &NodeKey| {
         let signed = key.sign_command(network, command.clone()).into_inner();
         (signed.signer, signed.signature)
@@ -44,18 +44,13 @@ pub(crate) fn sign(network: &NetworkId, command: &Command, keys: &[NodeKey]) -> 
 
 /// The pool's owner. It has its era's signers at hand, and not always a command that applies.
 #[derive(Default)]
-pub(crate) struct Owner {
+pub struct Owner {
     given: Vec<SignedCommand>,
 }
 
 impl Owner {
     /// What it asks for when the pool stands as in `state`.
-    pub(crate) fn command(
-        &mut self,
-        spec: &ChainSpec,
-        state: &State,
-        mut random: impl FnMut(u64) -> u64,
-    ) -> SignedCommand {
+    pub fn command(&mut self, spec: &ChainSpec, state: &State, mut random: impl FnMut(u64) -> u64) -> SignedCommand {
         if !self.given.is_empty() && random(4) == 0 {
             let at = usize::try_from(random(u64::try_from(self.given.len()).unwrap())).unwrap();
             return self.given[at].clone();
@@ -100,21 +95,21 @@ impl Owner {
 
 /// What the chain has promised so far, block by block.
 #[derive(Default)]
-pub(crate) struct Promises {
+pub struct Promises {
     height: u64,
     newest: BTreeMap<PoolId, SettlementRoot>,
     /// Every settlement's root, as it was made.
-    pub(crate) roots: BTreeMap<(PoolId, u64), SettlementRoot>,
+    pub roots: BTreeMap<(PoolId, u64), SettlementRoot>,
     owed: BTreeMap<(PoolId, AccountId), OwedAccount>,
     requested: BTreeMap<AccountId, MicroUsdt>,
     requests: BTreeMap<PayoutId, u64>,
     /// The commands that blocks hold, in order.
-    pub(crate) commands: Vec<Command>,
+    pub commands: Vec<Command>,
 }
 
 impl Promises {
     /// Looks at a block when the first node stores it; what is wrong with it.
-    pub(crate) fn watch(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) -> Result<(), String> {
+    pub fn watch(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) -> Result<(), String> {
         let (block, applied) = (&stored.decided.block, &stored.applied);
         if block.header.height.get() != self.height + 1 {
             return Ok(());

@@ -20,65 +20,69 @@ use lucid_types::validator_key::ValidatorKey;
 use crate::start::{Pool, Start, Worker};
 use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
-pub(crate) const EPOCH: Duration = Duration::from_secs(5);
-pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
+/// Length of an epoch.
+pub const EPOCH: Duration = Duration::from_secs(5);
+/// The genesis time.
+pub const START: UnixMillis = UnixMillis::new(1_000_000);
 /// When commands end whose end does not matter: some hours after the start.
-pub(crate) const FAR: UnixMillis = UnixMillis::new(START.get() + 20 * 3_600_000);
+pub const FAR: UnixMillis = UnixMillis::new(START.get() + 20 * 3_600_000);
 
 /// The key of validator `i`'s node: of its account.
-pub(crate) fn validator_key(i: usize) -> NodeKey {
+pub fn validator_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])
 }
 
 /// With what validator `i` signs after so many rotations of its key.
-pub(crate) fn nth_signing_key(i: usize, nth: u8) -> ValidatorKey {
+pub fn nth_signing_key(i: usize, nth: u8) -> ValidatorKey {
     let account = validator_key(i);
     ValidatorKey::from_seed(Hash::derive("lucid test validator key 1", &[account.seed(), &[nth]]).as_bytes())
 }
 
 /// With what validator `i` signs, before it has rotated its key.
-pub(crate) fn signing_key(i: usize) -> ValidatorKey {
+pub fn signing_key(i: usize) -> ValidatorKey {
     nth_signing_key(i, 0)
 }
 
 /// Validator `i`, which runs itself.
-pub(crate) fn validator(i: usize, power: u64) -> Validator {
+pub fn validator(i: usize, power: u64) -> Validator {
     let node = validator_key(i).account();
     Validator { node, power, operator: node, keys: signing_key(i).keys(&node) }
 }
 
 /// The keys that validator `i` begins with.
-pub(crate) fn keyring(i: usize) -> Keyring {
+pub fn keyring(i: usize) -> Keyring {
     Keyring::new(validator_key(i).account(), [signing_key(i)])
 }
 
 /// The key of worker `i`.
-pub(crate) fn worker_key(i: usize) -> NodeKey {
+pub fn worker_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32])
 }
 
-pub(crate) fn worker_id(i: usize) -> NodeId {
+/// The account of worker `i`.
+pub fn worker_id(i: usize) -> NodeId {
     worker_key(i).account()
 }
 
-pub(crate) fn address(i: u8) -> PayoutAddress {
+/// A TRON address.
+pub fn address(i: u8) -> PayoutAddress {
     PayoutAddress::from_hash20([i; 20])
 }
 
 /// Directs the pool.
-pub(crate) fn owner_key() -> NodeKey {
+pub fn owner_key() -> NodeKey {
     NodeKey::from_seed(&[201; 32])
 }
 
 /// One of an era's three treasury signers. Some of an era go on in the next.
-pub(crate) fn signer_key(era: u32, i: u32) -> NodeKey {
+pub fn signer_key(era: u32, i: u32) -> NodeKey {
     let mut seed = [210; 32];
     seed[..4].copy_from_slice(&(era + i).to_le_bytes());
     NodeKey::from_seed(&seed)
 }
 
 /// The signers of an era: two of three.
-pub(crate) fn signer_set(era: u32) -> SignerSet {
+pub fn signer_set(era: u32) -> SignerSet {
     let signer = |i| {
         let node = signer_key(era, i).account();
         let mut hash = [0; 20];
@@ -89,19 +93,19 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
 }
 
 /// Of a local network with so many seats, in which workers at one place share one's credits, storage earns some, and validators are paid.
-pub(crate) fn policy(seats: u32) -> Policy {
+pub fn policy(seats: u32) -> Policy {
     let local = Policy::local(EPOCH, 2, None).local_with_seats(seats);
     Policy { one_per_network: true, storage_credits_per_gib: 2_000, validation_ppm: Ppm::new(50_000), ..local }
 }
 
 /// `validators` of power 1.
-pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
+pub fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
     let policy = Policy { report_window, ..policy(4) };
     Arc::new(ChainSpec::new(genesis(&vec![1; validators], policy)).unwrap())
 }
 
 /// Validators of these powers.
-pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
+pub fn genesis(powers: &[u64], policy: Policy) -> Genesis {
     Genesis {
         name: "simulated".into(),
         genesis_time: START,
@@ -116,7 +120,7 @@ pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
 }
 
 /// How a network begins in which nothing else is said: with three workers in one pool. The validators are registered, too, to be paid.
-pub(crate) fn start(spec: &ChainSpec) -> Start {
+pub fn start(spec: &ChainSpec) -> Start {
     let workers: Vec<_> = (0..3).map(worker_id).collect();
     let worker = |(i, node): (u8, &NodeId)| Worker {
         node: *node,

@@ -17,7 +17,7 @@ use crate::genesis::signing_key;
 use crate::world::World;
 
 /// The key of validator 3, which goes down as soon as the others have started.
-pub(crate) fn turn_bad(world: &mut World) -> (ValidatorKey, Arc<ChainSpec>) {
+pub fn turn_bad(world: &mut World) -> (ValidatorKey, Arc<ChainSpec>) {
     world.run(100, |_| false);
     world.take_down(3);
     let liar = signing_key(3);
@@ -26,13 +26,13 @@ pub(crate) fn turn_bad(world: &mut World) -> (ValidatorKey, Arc<ChainSpec>) {
 }
 
 /// Who proposes in a round of node 0's next height.
-pub(crate) fn proposer(world: &World, round: u32) -> ValidatorId {
+pub fn proposer(world: &World, round: u32) -> ValidatorId {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
     state.next_proposers().of(round).keys.id
 }
 
 /// A header without items that leads nowhere.
-pub(crate) fn junk(spec: &ChainSpec, liar: &ValidatorKey, height: Height, round: u32, salt: u8) -> CompactProposal {
+pub fn junk(spec: &ChainSpec, liar: &ValidatorKey, height: Height, round: u32, salt: u8) -> CompactProposal {
     let header = Header {
         height,
         parent: BlockHash::from_bytes([salt; 32]),
@@ -53,7 +53,8 @@ pub(crate) fn junk(spec: &ChainSpec, liar: &ValidatorKey, height: Height, round:
     )
 }
 
-pub(crate) fn propose(
+/// The liar's proposal of a block in a round.
+pub fn propose(
     spec: &ChainSpec,
     liar: &ValidatorKey,
     block: Block,
@@ -65,7 +66,7 @@ pub(crate) fn propose(
 }
 
 /// What the node does with a proposal that a peer sends it.
-pub(crate) fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(), Refusal> {
+pub fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(), Refusal> {
     let arrived = world.now;
     let state = world.nodes[node].replica.as_ref().unwrap().state();
     let from = state.validator_account(&compact.proposal.signer).unwrap();
@@ -75,7 +76,7 @@ pub(crate) fn offer(world: &mut World, node: usize, compact: CompactProposal) ->
 }
 
 /// A valid block of the liar's for the next height.
-pub(crate) fn valid(world: &World, liar: &ValidatorKey, time: UnixMillis) -> Block {
+pub fn valid(world: &World, liar: &ValidatorKey, time: UnixMillis) -> Block {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
     let turn = Turn { key: liar, round: 0, now: time };
     build(&world.spec, state, &Pending::default(), turn).unwrap().0

@@ -19,38 +19,54 @@ use lucid_types::vault::Vault;
 
 /// A genesis, and what is registered with it.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
-    pub(crate) genesis: Genesis,
-    pub(crate) workers: Vec<Worker>,
-    pub(crate) pools: Vec<Pool>,
+pub struct Start {
+    /// The genesis.
+    pub genesis: Genesis,
+    /// The nodes.
+    pub workers: Vec<Worker>,
+    /// The pools.
+    pub pools: Vec<Pool>,
 }
 
 /// A registered node.
 #[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(crate) node: NodeId,
-    pub(crate) operator: NodeId,
-    pub(crate) payout_address: PayoutAddress,
-    pub(crate) gas_address: Option<PayoutAddress>,
-    pub(crate) capacity: Capacity,
+pub struct Worker {
+    /// Its account.
+    pub node: NodeId,
+    /// Who runs it.
+    pub operator: NodeId,
+    /// Where it is paid.
+    pub payout_address: PayoutAddress,
+    /// Where its bridge pays from; it can lead with one.
+    pub gas_address: Option<PayoutAddress>,
+    /// What it declares.
+    pub capacity: Capacity,
 }
 
 /// An open pool, active from epoch 1 on.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool {
-    pub(crate) name: String,
-    pub(crate) owner: NodeId,
-    pub(crate) members: Vec<NodeId>,
-    pub(crate) budget: MicroUsdt,
-    pub(crate) split: SplitRule,
-    pub(crate) commission: Ppm,
-    pub(crate) commission_address: PayoutAddress,
-    pub(crate) vault: Vault,
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Who directs it.
+    pub owner: NodeId,
+    /// Its members from epoch 1 on.
+    pub members: Vec<NodeId>,
+    /// For each settlement.
+    pub budget: MicroUsdt,
+    /// How members share.
+    pub split: SplitRule,
+    /// The owner's part of what is shared out.
+    pub commission: Ppm,
+    /// Where that is paid.
+    pub commission_address: PayoutAddress,
+    /// Where the money is.
+    pub vault: Vault,
 }
 
 impl Start {
     /// The state before block 1, given what the genesis specifies.
-    pub(crate) fn state(&self, spec: &ChainSpec) -> State {
+    pub fn state(&self, spec: &ChainSpec) -> State {
         assert_eq!(*spec.id(), self.genesis.network_id(), "the specification of another network");
         State::genesis(spec).changed(|rows| {
             let first = Epoch::new(1);

@@ -6,26 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::state::{EpochScores, FinalEpoch, Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::{FinalizedBlock, Gossip};
-use lucid_score::aggregate::{Aggregate, EchoMedian};
 use lucid_score::draw::ScoredWorker;
-use lucid_types::amount::Ppm;
 use lucid_types::block::{Block, Header};
 use lucid_types::change::PolicyChange;
 use lucid_types::codec::encode;
 use lucid_types::command::{Action, Command, ValidatorAction};
 use lucid_types::id::{BlockHash, Hash, NodeId, ValidatorId};
-use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal};
+use lucid_types::report::Reveal;
 use lucid_types::signed::Signed;
 use lucid_types::sync::RebroadcastItem;
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -33,11 +28,14 @@ use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_sets::ValidatorSets;
 use lucid_types::vote::{Vote, VoteKind};
 
+use self::medians::{Seen, credits, medians};
 use crate::duties::Duties;
+
+mod medians;
 
 /// What may not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Invariant {
+pub enum Invariant {
     /// Two blocks at one height (1).
     Agreement,
     /// A decided block without precommits of more than two thirds of the power.
@@ -80,8 +78,9 @@ pub(crate) enum Invariant {
 
 /// A broken invariant.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) of: Invariant,
+pub struct Violation {
+    /// Which.
+    pub of: Invariant,
     what: String,
 }
 
@@ -92,32 +91,37 @@ impl fmt::Debug for Violation {
 }
 
 /// A node's message as it leaves, and what the monitor knows of the node.
-pub(crate) struct Sent<'a> {
-    pub(crate) node: usize,
-    pub(crate) gossip: &'a Gossip,
+pub struct Sent<'a> {
+    /// Whose.
+    pub node: usize,
+    /// The message.
+    pub gossip: &'a Gossip,
     /// The node's durable log.
-    pub(crate) log: &'a [(Height, Vec<u8>)],
+    pub log: &'a [(Height, Vec<u8>)],
     /// Its newest stored block.
-    pub(crate) stored: Height,
+    pub stored: Height,
     /// Whether its clock is right.
-    pub(crate) is_right: bool,
+    pub is_right: bool,
     /// Who may have signed what never passed by here.
-    pub(crate) liars: &'a BTreeSet<ValidatorId>,
+    pub liars: &'a BTreeSet<ValidatorId>,
 }
 
 /// A block as a node stores it, and what the world was like.
-pub(crate) struct Stored<'a> {
-    pub(crate) block: &'a FinalizedBlock,
-    pub(crate) now: UnixMillis,
+pub struct Stored<'a> {
+    /// The block, and what it led to.
+    pub block: &'a FinalizedBlock,
+    /// By a right clock.
+    pub now: UnixMillis,
     /// Whether no message was ever lost, no node came back, and the first proposer of the height is there and honest.
-    pub(crate) is_calm: bool,
+    pub is_calm: bool,
     /// Whether a command may wait, or a clock is wrong: then a block may have a reason that does not show in it.
-    pub(crate) may_be_wanted: bool,
+    pub may_be_wanted: bool,
 }
 
 type VoteKey = (ValidatorId, Height, u32, VoteKind);
 
-pub(crate) struct Monitor {
+/// Watches one world.
+pub struct Monitor {
     votes: BTreeMap<VoteKey, Option<BlockHash>>,
     proposals: BTreeMap<(ValidatorId, Height, u32), BlockHash>,
     commitments: BTreeMap<(ValidatorId, Epoch), Vec<u8>>,
@@ -139,13 +143,14 @@ pub(crate) struct Monitor {
     /// The proposals of others, and who approves.
     proposed: BTreeMap<Hash, (PolicyChange, BTreeSet<NodeId>)>,
     /// Whether violations are kept to be looked at, rather than end the test.
-    pub(crate) is_control: bool,
-    pub(crate) violations: Vec<Violation>,
+    pub is_control: bool,
+    /// What was found.
+    pub violations: Vec<Violation>,
 }
 
 impl Monitor {
     /// Of a world that begins with this state.
-    pub(crate) fn new(first: &State) -> Self {
+    pub fn new(first: &State) -> Self {
         let (votes, proposals, commitments, arrivals, logged, chain) = Default::default();
         let (committed, revealed, duties, violations) = Default::default();
         Self {
@@ -167,7 +172,8 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn note(&mut self, of: Invariant, what: impl fmt::Display) {
+    /// Something is wrong: ends the test, unless it is a control.
+    pub fn note(&mut self, of: Invariant, what: impl fmt::Display) {
         let violation = Violation { of, what: what.to_string() };
         assert!(self.is_control, "{violation:?}");
         self.violations.push(violation);
@@ -180,7 +186,7 @@ impl Monitor {
     }
 
     /// A message leaves a node.
-    pub(crate) fn sent(&mut self, spec: &ChainSpec, sent: &Sent<'_>) {
+    pub fn sent(&mut self, spec: &ChainSpec, sent: &Sent<'_>) {
         match sent.gossip {
             Gossip::Consensus(ConsensusMessage::Vote(vote)) => {
                 self.vote_once(vote);
@@ -257,7 +263,7 @@ impl Monitor {
     }
 
     /// A proposal comes to a node, `arrived` by a right clock.
-    pub(crate) fn arrived(&mut self, node: usize, proposal: &CompactProposal, arrived: UnixMillis) {
+    pub fn arrived(&mut self, node: usize, proposal: &CompactProposal, arrived: UnixMillis) {
         let record = proposal.proposal.record;
         if record.pol_round.is_none() {
             let key = (node, record.height, record.round, record.block);
@@ -266,7 +272,7 @@ impl Monitor {
     }
 
     /// A node logs something.
-    pub(crate) fn logs(&mut self, node: usize, height: Height, entry: &WalEntry) {
+    pub fn logs(&mut self, node: usize, height: Height, entry: &WalEntry) {
         let WalEntry::Arrival { round, block, .. } = entry else { return };
         let of_round = self.logged.entry((node, height, *round)).or_default();
         of_round.insert(*block);
@@ -277,7 +283,7 @@ impl Monitor {
     }
 
     /// A node stores a block. What does not depend on the node is looked at once.
-    pub(crate) fn stored(&mut self, spec: &ChainSpec, stored: &Stored<'_>) {
+    pub fn stored(&mut self, spec: &ChainSpec, stored: &Stored<'_>) {
         let FinalizedBlock { decided, applied } = stored.block;
         let header = &decided.block.header;
         let (height, hash) = (header.height, decided.block.hash());
@@ -467,80 +473,15 @@ impl Monitor {
     }
 
     /// A proposal that a node made.
-    pub(crate) fn proposed(&self) -> impl Iterator<Item = (u32, &BlockHash)> {
+    pub fn proposed(&self) -> impl Iterator<Item = (u32, &BlockHash)> {
         self.proposals.iter().map(|((_, _, round), hash)| (*round, hash))
     }
 
     /// Who has said that it precommits to a block in a round.
-    pub(crate) fn precommits(&self, height: Height, round: u32, block: BlockHash) -> usize {
+    pub fn precommits(&self, height: Height, round: u32, block: BlockHash) -> usize {
         let is_it = |((_, of, in_round, kind), voted): &(&VoteKey, &Option<BlockHash>)| {
             (*of, *in_round, *kind, **voted) == (height, round, VoteKind::Precommit, Some(block))
         };
         self.votes.iter().filter(is_it).count()
     }
-}
-
-/// What was revealed of one worker, with the seats of each validator.
-#[derive(Default)]
-struct Seen {
-    probes: Vec<(u8, Observation)>,
-    stored: Vec<(u8, u16)>,
-}
-
-/// What those found who measured, each as often as it has seats, in order; nothing if they are no quorum.
-fn each<T: Ord + Copy>(policy: &Policy, found: impl Iterator<Item = (u8, T)>) -> Vec<T> {
-    let found: Vec<_> = found.collect();
-    let mut each: Vec<_> = found.iter().flat_map(|(seats, value)| vec![*value; usize::from(*seats)]).collect();
-    let enough = found.len() >= usize::try_from(policy.min_reporters).unwrap();
-    if !enough || 3 * each.len() < 2 * usize::try_from(policy.seats).unwrap() {
-        return Vec::new();
-    }
-    each.sort_unstable();
-    each
-}
-
-/// The medians as the specification puts them: every observation stands as often as its validator has seats.
-fn medians(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
-    let middle = |values: Vec<u64>| (!values.is_empty()).then(|| values[(values.len() - 1) / 2]);
-    let of_pings = |field: &dyn Fn(&Observation) -> u64| {
-        let pinged = seen.probes.iter().filter(|(_, it)| it.pings_sent > 0);
-        middle(each(policy, pinged.map(|(seats, it)| (*seats, field(it)))))
-    };
-    let of_echoes = |field: &dyn Fn(LogScale) -> u64| {
-        let echoed = seen.probes.iter().filter_map(|(seats, it)| Some((*seats, field(it.echo_kbit_s?))));
-        middle(each(policy, echoed))
-    };
-    let echoed = |it: &Observation| u64::from(it.echo_kbit_s.is_some());
-    let verified = |it: &Observation| u64::from(it.echo_kbit_s.is_some_and(|kbit_s| kbit_s.value() > 0));
-    let success = |it: &Observation| {
-        1_000_000 * (u64::from(it.pings_answered) + verified(it)) / (u64::from(it.pings_sent) + echoed(it))
-    };
-    let timeout = u64::try_from(Duration::from_secs(2).as_micros()).unwrap();
-    let bytes = |kbit_s: LogScale| if kbit_s.value() > 0 { worker.echo_bytes.unwrap().value() } else { 0 };
-    let groups = each(policy, seen.probes.iter().filter_map(|(seats, it)| Some((*seats, it.group?))));
-    let count = |group: &NetworkGroup| groups.iter().filter(|it| *it == group).count();
-    let most = groups.iter().map(count).max().unwrap_or(0);
-    Some(Aggregate {
-        reachable_ms: of_pings(&|it| policy.epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
-        success: Ppm::new(of_pings(&success)?.try_into().unwrap()),
-        rtt_us: of_pings(&|it| if it.pings_answered > 0 { it.rtt_us.value() } else { timeout })?,
-        echo: of_echoes(&bytes)
-            .zip(of_echoes(&|kbit_s| kbit_s.value()))
-            .map(|(bytes, kbit_s)| EchoMedian { bytes, kbit_s }),
-        proved: middle(each(policy, seen.stored.iter().map(|(seats, chunks)| (*seats, u64::from(*chunks)))))
-            .map(|chunks| chunks.try_into().unwrap()),
-        group: groups.iter().find(|group| count(group) == most).copied(),
-    })
-}
-
-/// Credits of an epoch as the specification puts them, before they are shared.
-fn credits(policy: &Policy, epoch: Epoch, medians: &Aggregate) -> u64 {
-    let seats = u64::from(policy.seats);
-    let bytes = medians.echo.map_or(0, |echo| echo.bytes);
-    let relay = if bytes > 0 { seats.max((seats * bytes).div_ceil(policy.echo_bytes_per_credit)) } else { 0 };
-    let chunks = seats * u64::from(medians.proved.unwrap_or(0));
-    let settlement = chunks * policy.storage_credits_per_gib / 1_024 + chunks * policy.storage_credits_per_chunk;
-    let first = |n: u64| settlement * n / policy.settle_every;
-    let i = (epoch.get() - 1) % policy.settle_every;
-    relay + first(i + 1) - first(i)
 }
