@@ -191,13 +191,13 @@ class Pools:
             if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
         requested = lambda id: accounts[id].requested if id in accounts else 0
-        set_aside = min(pot, self.requests(state, [(owed, requested(id)) for id, owed in after.items()]) * state.push_fee)
+        set_aside = min(pot, self.n_requests(state, [(owed, requested(id)) for id, owed in after.items()]) * state.push_fee)
         state.carried = pot
         for (kind, node), part in self.parts(pool, shares, weights, pot - set_aside).items():
             account = self.account(pool, kind, node, settlement)
             account["held" if is_held(account.hold) else "owed"] += part
             state.carried -= part
-        fee = min(set_aside, self.requests(state, [(it.owed, it.requested) for it in accounts.values()]) * state.push_fee)
+        fee = min(set_aside, self.n_requests(state, [(it.owed, it.requested) for it in accounts.values()]) * state.push_fee)
         state.fees, state.carried = state.fees + fee, state.carried - fee
 
     def loses_pay(self, validator, settlement):
@@ -219,7 +219,7 @@ class Pools:
         can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
         return {who: part for who, part in found.items() if part and can_be_paid(who)}
 
-    def requests(self, state, totals):
+    def n_requests(self, state, totals):
         """How many requests the settlement makes of owed and requested totals."""
         is_suspended = state.suspended_from is not None and state.suspended_from <= state.settled
         threshold = self.policy(state.settled).payout_threshold
@@ -259,7 +259,7 @@ class Pools:
         policy = self.policy(settlement)
         owed = sum(it.owed for it in accounts.values())
         is_suspended = state.suspended_from is not None and state.suspended_from <= settlement
-        if is_suspended or owed == state.rooted and not self.requests(state, [(it.owed, it.requested) for it in accounts.values()]):
+        if is_suspended or owed == state.rooted and not self.n_requests(state, [(it.owed, it.requested) for it in accounts.values()]):
             return
         by_id = sorted(accounts.items())
         first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested, policy.payout_threshold)]
