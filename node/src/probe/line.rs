@@ -37,6 +37,11 @@ impl Line {
     /// Waits until bytes that came in may be taken.
     pub(super) async fn take(&self, bytes: usize) {
         self.count(bytes);
+        self.take_counted(bytes).await;
+    }
+
+    /// The same, for bytes that were counted as they came.
+    pub(super) async fn take_counted(&self, bytes: usize) {
         self.down.pass(bytes).await;
     }
 
