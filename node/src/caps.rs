@@ -6,6 +6,7 @@
 
 mod kept;
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use lucid_types::signed::MultiSigned;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::kept::Kept;
@@ -49,7 +50,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 const VALID_FOR: Duration = Duration::from_mins(30);
 /// Where what is kept lies in the store.
 const KEPT: &[u8] = b"kept";
-/// Of the month's bytes in a hundred: from here on no more echoes and chunks are asked for.
+/// Of the month's bytes in a hundred: from here on no more echoes and chunks are asked for. Where more is taken in an hour, that is sooner.
 const ENOUGH: u128 = 95;
 
 /// What probes have taken in a calendar month (UTC), in bytes both ways.
@@ -59,12 +60,14 @@ pub struct Month {
     number: (u64, u64),
     /// The bytes.
     pub bytes: u64,
+    /// What was taken lately, in as long as it may take until an announcement is in force.
+    lately: u64,
 }
 
 impl Month {
     /// The month of a time, in which nothing has been taken yet.
     pub const fn at(time: UnixMillis) -> Self {
-        Self { number: month_of(time.get() / 1_000), bytes: 0 }
+        Self { number: month_of(time.get() / 1_000), bytes: 0, lately: 0 }
     }
 
     /// When the next one begins.
@@ -85,12 +88,14 @@ impl Month {
 
     /// Until when no more echoes and chunks are to be asked for.
     fn closed_until(&self, limits: &LimitsConfig) -> Option<UnixMillis> {
-        let is_enough = u128::from(self.bytes) * 100 >= u128::from(limits.month_bytes) * ENOUGH;
+        let is_enough = u128::from(self.bytes) * 100 >= u128::from(limits.month_bytes) * ENOUGH
+            || self.bytes.saturating_add(self.lately) >= limits.month_bytes;
         (limits.month_bytes > 0 && is_enough).then(|| self.end())
     }
 
-    const fn is_used_up(&self, limits: &LimitsConfig) -> bool {
-        limits.month_bytes > 0 && self.bytes >= limits.month_bytes
+    /// The bytes that are left of a limit.
+    const fn left(&self, limits: &LimitsConfig) -> u64 {
+        if limits.month_bytes == 0 { u64::MAX } else { limits.month_bytes.saturating_sub(self.bytes) }
     }
 }
 
@@ -200,6 +205,8 @@ pub struct Caps {
     parts: CapsParts,
     /// Bytes of the line that are in the month already.
     counted: u64,
+    /// What the line had taken at each look of the last [`PAUSE`] and [`LEAD`].
+    looks: VecDeque<(Instant, u64)>,
     /// What the newest command has taken away.
     kept: Option<Kept>,
     /// The next command is given then at the earliest.
@@ -214,8 +221,9 @@ impl Caps {
     pub fn new(parts: CapsParts) -> Result<Self, StorageError> {
         let month = recorded(&parts.store, Month::at(parts.clock.now()))?;
         parts.month.send_replace(month);
+        parts.line.set_left(month.left(&parts.limits));
         let kept = parts.store.own(OwnKind::Maintenance, KEPT)?.and_then(|bytes| decode(&bytes).ok());
-        Ok(Self { parts, counted: 0, kept, free_at: None })
+        Ok(Self { parts, counted: 0, looks: VecDeque::new(), kept, free_at: None })
     }
 
     /// Counts and announces until `stop`.
@@ -243,7 +251,7 @@ impl Caps {
 
     /// Adds to the month what the line has taken since, durably.
     fn count(&mut self) -> Result<(), StorageError> {
-        let CapsParts { store, clock, limits, line, month, .. } = &self.parts;
+        let CapsParts { spec, store, clock, limits, line, month, .. } = &self.parts;
         let (before, now) = (*month.borrow(), Month::at(clock.now()));
         // What is taken around the end of a month counts for the one that ends in the minute after.
         let mut used = if before.number == now.number { before } else { recorded(store, now)? };
@@ -254,7 +262,14 @@ impl Caps {
             store.put(OwnKind::Counter, &used.key(), &used.bytes.to_be_bytes())?;
             self.counted = taken;
         }
-        line.set_used_up(used.is_used_up(limits));
+        let (at, lead) = (
+            Instant::now(),
+            spec.genesis().policy.fixed().epoch().saturating_mul(u32::try_from(LEAD).unwrap_or(u32::MAX)),
+        );
+        self.looks.retain(|(then, _)| at.saturating_duration_since(*then) <= PAUSE.saturating_add(lead));
+        self.looks.push_back((at, taken));
+        used.lately = taken.saturating_sub(self.looks.front().map_or(taken, |(_, before)| *before));
+        line.set_left(used.left(limits));
         month.send_replace(used);
         Ok(())
     }
@@ -289,12 +304,17 @@ impl Caps {
         // Before anything is taken away.
         block_in_place(|| self.parts.store.put(OwnKind::Maintenance, KEPT, &encode(&kept)))?;
         self.kept = Some(kept);
-        let pause = match self.parts.commands.hand_in(command).await {
-            Ok(_) => {
+        // Bytes are counted again in time.
+        let pause = match timeout(PERIOD, self.parts.commands.hand_in(command)).await {
+            Ok(Ok(_)) => {
                 tracing::info!(?action, "maintenance is handed in, by the owner's limits");
                 PAUSE
             }
-            Err(error) => {
+            Err(_elapsed) => {
+                tracing::warn!(?action, "nobody has answered to maintenance that the owner's limits ask for");
+                RETRY
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(?action, %error, "maintenance that the owner's limits ask for is not handed in");
                 RETRY
             }

@@ -40,6 +40,16 @@ fn used(now: UnixMillis, bytes: u64) -> Month {
     Month { bytes, ..Month::at(now) }
 }
 
+/// A line that takes more in an hour than the last twentieth of the month's bytes.
+#[test]
+fn a_month_that_would_be_used_up_before_it_is_announced_is_announced_sooner() {
+    let (limits, now) = (month_bytes(1_000), at("2026-11-29T12:00"));
+    let closed = |bytes, lately| Month { bytes, lately, ..Month::at(now) }.closed_until(&limits).is_some();
+    assert_eq!([closed(949, 50), closed(949, 51), closed(950, 0), closed(600, 400)], [false, true, true, true]);
+    assert_eq!([used(now, 0), used(now, 999), used(now, 1_001)].map(|it| it.left(&limits)), [1_000, 1, 0]);
+    assert_eq!(used(now, 1_001).left(&month_bytes(0)), u64::MAX);
+}
+
 fn at(text: &str) -> UnixMillis {
     UnixMillis::new(utc::parse(text).unwrap() * 1_000)
 }
@@ -183,7 +193,7 @@ fn only_a_member_announces_that_knows_the_newest_state_and_has_the_key() {
     assert!(of(now, &member, &state).is_some());
     assert_eq!(of(now, &me(WORKERS[1]), &state), None, "it is in no pool");
     assert_eq!(of(now, &me(99), &state), None, "it is not registered");
-    let other_key = Identity { key: testing::node_key(99), ..member.clone() };
+    let other_key = Identity { key: testing::node_key(99), ..member };
     assert_eq!(of(now, &other_key, &state), None);
     assert_eq!(of(now.after(Duration::from_hours(1)), &member, &state), None, "blocks are missing");
     let retired = state.changed(|rows| rows.get_mut::<Nodes>(&member.account).unwrap().is_retired = true);
@@ -247,7 +257,8 @@ async fn a_used_up_month_is_counted_announced_once_and_closes_the_line() {
     assert!(submissions.try_recv().is_err(), "there is nothing to announce");
     line.count(96);
     caps.count().unwrap();
-    assert_eq!((month.borrow().bytes, line.is_used_up()), (96, false));
+    caps.count().unwrap();
+    assert_eq!((*month.borrow(), line.is_used_up()), (Month { bytes: 96, lately: 0, ..Month::at(now) }, false));
     let taken = async {
         let Submission { command, answer } = submissions.recv().await.unwrap();
         answer.send(Ok(())).unwrap();
@@ -262,8 +273,9 @@ async fn a_used_up_month_is_counted_announced_once_and_closes_the_line() {
     assert!(submissions.try_recv().is_err());
 
     line.count(4);
+    assert!(line.is_used_up(), "before it is looked at");
     caps.count().unwrap();
-    assert_eq!((month.borrow().bytes, line.is_used_up()), (100, true));
+    assert_eq!((*month.borrow(), line.is_used_up()), (Month { bytes: 100, lately: 4, ..Month::at(now) }, true));
     // After a restart it goes on.
     let line = Arc::<Line>::default();
     let (mut caps, month) = made(&line);

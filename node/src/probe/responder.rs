@@ -222,6 +222,8 @@ impl Responder {
         // What has ended has given its slot back.
         while self.sessions.try_join_next().is_some() {}
         let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
+        // More than the owner's pace serves in time would all fail.
+        let slots = slots.min(self.parts.line.echoes(self.parts.genesis.policy.echo_min_bytes));
         while self.sessions.len() < slots
             && let Some(WaitingEcho { stream, echo, .. }) = self.waiting.pop_front()
         {

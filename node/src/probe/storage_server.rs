@@ -245,7 +245,7 @@ async fn work(shared: Arc<Shared>, job: Job, _permit: OwnedSemaphorePermit, stop
     if let StorageRequest::Deposit { chunk, .. } = &request {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = line.take_counted(chunk.len()) => {}
+            () = line.take_chunk(chunk.len()) => {}
         }
     }
     // A thread that panicked has been logged by itself. Dropped, the peer hears that there is no answer.
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(check(&shared, &VALIDATOR, chunk(0)), Ok(()));
         shared.answer(&VALIDATOR, &chunk(0));
         assert_eq!([0, 1].map(|index| check(&shared, &VALIDATOR, chunk(index))), [Ok(()), Ok(())]);
-        shared.line.set_used_up(true);
+        shared.line.set_left(0);
         assert_eq!(check(&shared, &VALIDATOR, chunk(1)), Err(StorageRefusal::Full));
     }
 
@@ -456,7 +456,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shared = shared(dir.path(), u64::MAX);
         shared.answer(&VALIDATOR, &chunk(0));
-        shared.line.set_used_up(true);
+        shared.line.set_left(0);
         assert_eq!(shared.answer(&VALIDATOR, &chunk(1)), StorageReply::Refused(StorageRefusal::Full));
         assert_eq!(shared.answer(&VALIDATOR, &challenge(0)), StorageReply::Ranges(vec![7; 8 * 1_024]));
     }

@@ -171,12 +171,12 @@ fn echoes_are_granted_by_the_draws_of_plausible_epochs() {
 fn a_month_that_is_used_up_has_pings_left() {
     let (mut responder, clock) = responder(ProbeConfig::default());
     let now = clock.now();
-    responder.parts.line.set_used_up(true);
+    responder.parts.line.set_left(0);
     assert_eq!(responder.admit_echo(VALIDATOR, now).unwrap_err(), Refusal::UsedUp);
     assert_eq!(responder.admit_echo(OTHER_VALIDATOR, now).unwrap_err(), Refusal::NoSeat);
     let answer = ask(&mut responder, VALIDATOR, 1).unwrap();
     assert_eq!(responder.parts.line.bytes(), 40 + u64::try_from(answer.len()).unwrap(), "a request has 40 bytes");
-    responder.parts.line.set_used_up(false);
+    responder.parts.line.set_left(u64::MAX);
     assert!(responder.admit_echo(VALIDATOR, now).is_ok());
 }
 
