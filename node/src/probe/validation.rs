@@ -101,11 +101,11 @@ impl Validations {
         }
         let epoch = parts.genesis.epoch_at(parts.clock.now());
         let asker = if asker == parts.key.public_key() { Asker::Oneself } else { Asker::Peer(asker) };
-        let taken = self.quota().take(Instant::now(), epoch, asker, worker);
-        match taken {
-            Ok(()) => {}
-            Err(NotTaken::Found(signed)) => return ValidationReply::Done(signed),
-            Err(NotTaken::Wait(wait)) => {
+        let admission = self.quota().take(Instant::now(), epoch, asker, worker);
+        match admission {
+            Admission::Granted => {}
+            Admission::Found(signed) => return ValidationReply::Done(signed),
+            Admission::Wait(wait) => {
                 return ValidationReply::Later { millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1) };
             }
         }
@@ -175,9 +175,11 @@ enum Asker {
     Peer(PublicKey),
 }
 
-/// Why nobody is pinged.
+/// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum NotTaken {
+enum Admission {
+    /// The worker is to be pinged.
+    Granted,
     /// It has been found out in this epoch.
     Found(Signed<ValidationResult>),
     /// Not before so long.
@@ -197,8 +199,8 @@ struct Quota {
 }
 
 impl Quota {
-    /// Takes a validation in an epoch, or says what was found, or how long to wait.
-    fn take(&mut self, now: Instant, epoch: Epoch, asker: Asker, worker: NodeId) -> Result<(), NotTaken> {
+    /// Takes a validation in an epoch, unless it was found out or has to wait.
+    fn take(&mut self, now: Instant, epoch: Epoch, asker: Asker, worker: NodeId) -> Admission {
         let wait = |since: Instant, pause: Duration| pause.saturating_sub(now.saturating_duration_since(since));
         self.askers.retain(|_, since| wait(*since, PER_ASKER) > Duration::ZERO);
         if self.epoch != epoch {
@@ -207,7 +209,7 @@ impl Quota {
         }
         let found = self.workers.get(&worker);
         if let Some(Some(signed)) = found {
-            return Err(NotTaken::Found(signed.clone()));
+            return Admission::Found(signed.clone());
         }
         let waits = [
             found.map(|_| LONGEST),
@@ -216,14 +218,14 @@ impl Quota {
         ];
         let longest = waits.into_iter().flatten().max().unwrap_or_default();
         if longest > Duration::ZERO {
-            return Err(NotTaken::Wait(longest));
+            return Admission::Wait(longest);
         }
         self.workers.insert(worker, None);
         self.askers.insert(asker, now);
         if asker != Asker::Oneself {
             self.last = Some(now);
         }
-        Ok(())
+        Admission::Granted
     }
 
     /// Ends a validation of an epoch. One that has found nothing is given back to its asker, and the worker to everybody.
@@ -292,28 +294,28 @@ mod tests {
     fn no_more_is_validated_than_the_quota_has() {
         let (mut quota, start) = (Quota::default(), Instant::now());
         let (one, two, three) = (peer(1), peer(2), peer(3));
-        let wait = |millis| Err(NotTaken::Wait(Duration::from_millis(millis)));
+        let wait = |millis| Admission::Wait(Duration::from_millis(millis));
         let mut take = |millis, epoch, asker, byte| {
             let taken = quota.take(start + Duration::from_millis(millis), Epoch::new(epoch), asker, worker(byte));
             // It is found at once, but of the worker 13.
-            if taken.is_ok() && byte != 13 {
+            if taken == Admission::Granted && byte != 13 {
                 quota.end(Epoch::new(epoch), asker, worker(byte), Some(found(byte)));
             }
             taken
         };
-        assert_eq!(take(0, 7, one, 10), Ok(()));
+        assert_eq!(take(0, 7, one, 10), Admission::Granted);
         assert_eq!(take(400, 7, two, 11), wait(600), "another one a second later");
-        assert_eq!(take(400, 7, Asker::Oneself, 12), Ok(()), "the validator itself waits for nobody");
+        assert_eq!(take(400, 7, Asker::Oneself, 12), Admission::Granted, "the validator itself waits for nobody");
         for asker in [one, two, Asker::Oneself] {
-            assert_eq!(take(500, 7, asker, 10), Err(NotTaken::Found(found(10))), "a worker once an epoch");
+            assert_eq!(take(500, 7, asker, 10), Admission::Found(found(10)), "a worker once an epoch");
         }
-        assert_eq!(take(1_000, 7, two, 11), Ok(()));
+        assert_eq!(take(1_000, 7, two, 11), Admission::Granted);
         assert_eq!(take(2_000, 7, one, 13), wait(58_000), "an asker once a minute");
         assert_eq!(take(2_400, 7, Asker::Oneself, 13), wait(58_000));
-        assert_eq!(take(2_000, 8, three, 10), Ok(()), "in the next epoch");
-        assert_eq!(take(60_000, 8, one, 13), Ok(()));
+        assert_eq!(take(2_000, 8, three, 10), Admission::Granted, "in the next epoch");
+        assert_eq!(take(60_000, 8, one, 13), Admission::Granted);
         assert_eq!(take(61_000, 8, two, 13), wait(7_500), "it is being pinged");
-        assert_eq!(take(200_000, 9, one, 12), Ok(()));
+        assert_eq!(take(200_000, 9, one, 12), Admission::Granted);
         assert_eq!((quota.workers.len(), quota.askers.len()), (1, 1), "nothing else is remembered");
     }
 
@@ -321,12 +323,12 @@ mod tests {
     fn what_was_not_sent_is_given_back() {
         let (mut quota, start, epoch) = (Quota::default(), Instant::now(), Epoch::new(7));
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(quota.take(start, epoch, peer(1), worker(10)), Ok(()));
+        assert_eq!(quota.take(start, epoch, peer(1), worker(10)), Admission::Granted);
         quota.end(epoch, peer(1), worker(10), None);
-        assert_eq!(quota.take(after(1), epoch, peer(1), worker(10)), Ok(()));
+        assert_eq!(quota.take(after(1), epoch, peer(1), worker(10)), Admission::Granted);
         // It ends in the next epoch, in which the worker is pinged anew.
         let next = epoch.next();
-        assert_eq!(quota.take(after(2), next, peer(2), worker(10)), Ok(()));
+        assert_eq!(quota.take(after(2), next, peer(2), worker(10)), Admission::Granted);
         quota.end(epoch, peer(1), worker(10), Some(found(10)));
         assert_eq!(quota.workers.get(&worker(10)), Some(&None));
         // Whoever asks may go away.
@@ -344,7 +346,7 @@ mod tests {
             bytes[..4].copy_from_slice(&n.to_le_bytes());
             let now = start + Duration::from_millis(20 * u64::from(n));
             let (asker, worker) = (Asker::Peer(PublicKey::from_bytes(bytes)), NodeId::from_bytes(bytes));
-            taken += u32::from(quota.take(now, Epoch::new(1), asker, worker).is_ok());
+            taken += u32::from(quota.take(now, Epoch::new(1), asker, worker) == Admission::Granted);
         }
         // 200 seconds.
         assert_eq!(taken, 200);
