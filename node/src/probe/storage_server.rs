@@ -25,7 +25,7 @@ use crate::chunks::{self, ChunkStore, Room};
 
 /// Requests that may wait to be looked at.
 const INBOX: usize = 4;
-/// Chunks that are written at a time, and that may wait for it.
+/// Chunks that are written at a time, and that may wait for it: all of them pass in 11 s at the least pace that an owner may set.
 const WRITES: (usize, usize) = (2, 8);
 /// Who asks waits no longer for an answer: [`lucid_p2p::Protocol::Storage`].
 const PATIENCE: Duration = Duration::from_secs(30);
