@@ -41,5 +41,5 @@ pub use prober::{Assignments, KeyOf, Prober, ProberParts};
 pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, PolicyOf, Responder, ResponderHandle, ResponderParts};
 pub use storage::StoredAt;
 pub use storage_server::{StorageGrants, StorageHandle, StorageOffer, StorageServer, StorageServerParts};
-pub(crate) use validation::LONGEST as LONGEST_VALIDATION;
-pub use validation::{IsOneself, IsWorker, ValidationParts, Validations};
+pub use validation::{IsValidatorNow, IsWorker, ValidationParts, Validations};
+pub(crate) use validation::{LONGEST as LONGEST_VALIDATION, SHORTEST as SHORTEST_VALIDATION};

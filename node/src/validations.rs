@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::State;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_storage::Store;
 use lucid_types::codec::{decode, encode};
@@ -14,16 +17,18 @@ use lucid_types::time::UnixMillis;
 use lucid_types::validation::{ValidationReply, ValidationRequest, ValidationResult};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::chain::head::Head;
 use crate::clock::Clock;
 use crate::history::validations;
-use crate::probe::{LONGEST_VALIDATION, Validations};
+use crate::probe::{LONGEST_VALIDATION, SHORTEST_VALIDATION, Validations};
 use crate::utc::duration_of;
 
-/// How long validators are asked, one after the other; the API's own limit is longer. All but one answer at once.
+/// How long validators are asked; the API's own limit is longer.
 const PATIENCE: Duration = LONGEST_VALIDATION.saturating_add(Duration::from_millis(1_000));
+/// After so long without an answer another one is asked as well: a second after one whose worker answers would have answered.
+const SILENCE: Duration = SHORTEST_VALIDATION.saturating_add(Duration::from_millis(1_000));
 /// How far a validator's clock may be from this node's.
 const CLOCKS: Duration = Duration::from_mins(5);
 
@@ -70,7 +75,8 @@ struct Asked {
 }
 
 impl ValidationDesk {
-    /// Has a worker validated: by one validator, or by the first of all that does.
+    /// Has a worker validated: by one validator, or by the first of all that does. They are asked in a random order, this node first, if it is
+    /// one, and the next whenever one refuses or says nothing for a while.
     ///
     /// # Errors
     /// Why nobody does.
@@ -81,20 +87,37 @@ impl ValidationDesk {
     ) -> Result<Verified<Signed<ValidationResult>>, NotValidated> {
         let candidates = self.candidates(&worker, by)?;
         let deadline = Instant::now() + PATIENCE;
-        let mut refusal = None;
-        for asked in candidates {
-            match self.ask_one(asked, worker, deadline).await {
-                Ok(signed) => return self.keep(signed).await,
-                // The first reason says more than that the last one has no time left.
-                Err(problem) => refusal = refusal.or(Some(problem)),
+        let (mut refusal, mut candidates) = (None, candidates.into_iter());
+        let (mut answers, mut next_at) = (FuturesUnordered::new(), Instant::now());
+        loop {
+            let is_time = answers.is_empty() || next_at <= Instant::now();
+            if let Some(asked) = candidates.as_slice().first().copied().filter(|_| is_time) {
+                candidates.next();
+                answers.push(self.ask_one(asked, worker, deadline));
+                next_at = Instant::now() + SILENCE;
+            }
+            tokio::select! {
+                answer = answers.next() => match answer {
+                    Some(Ok(signed)) => return self.keep(signed).await,
+                    // The first reason says more than that the last one has no time left.
+                    Some(Err(problem)) => {
+                        refusal = refusal.or(Some(problem));
+                        next_at = Instant::now();
+                    }
+                    None => break,
+                },
+                () = sleep_until(next_at), if !candidates.as_slice().is_empty() => {}
             }
         }
         Err(refusal.unwrap_or_else(|| {
-            NotValidated::Unavailable("this node is connected to no validator, and is none itself".to_owned())
+            NotValidated::Unavailable(
+                "this node is connected to no validator that measures the worker, and is no such validator itself"
+                    .to_owned(),
+            )
         }))
     }
 
-    /// Whom to ask, this node first.
+    /// Whom to ask: this node first, the others in a random order, so that no validator has all requests and none holds up all.
     fn candidates(&self, worker: &NodeId, by: Option<NodeId>) -> Result<Vec<Asked>, NotValidated> {
         let state = self.head.borrow().state.clone();
         if state.pool_of(worker).is_none() {
@@ -105,11 +128,17 @@ impl ValidationDesk {
             return Err(NotValidated::Unknown(format!("there is no validator {by}")));
         }
         let own = self.own.iter().map(|_| self.me);
-        let connected = own.chain(self.mesh.peers().into_iter().map(|peer| peer.key));
+        let mut peers: Vec<_> = self.mesh.peers().into_iter().map(|peer| peer.key).collect();
+        peers.sort_by_cached_key(|_| getrandom::u32().unwrap_or(0));
+        let connected = own.chain(peers);
         let known = connected.filter_map(|key| Some(Asked { account: state.account_of(&key)?, key }));
         let wanted = |asked: &Asked| is_validator(&asked.account) && by.is_none_or(|by| by == asked.account);
-        let wanted: Vec<_> = known.filter(wanted).collect();
+        let (own, wanted): (Vec<_>, Vec<_>) =
+            known.filter(wanted).partition(|asked| shares_operator(&state, &asked.account, worker));
         match by.filter(|_| wanted.is_empty()) {
+            Some(by) if !own.is_empty() => Err(NotValidated::Refused(format!(
+                "validator {by} is run by the operator of the worker, whom it does not measure"
+            ))),
             Some(by) => Err(NotValidated::Unavailable(format!("this node is not connected to validator {by}"))),
             None => Ok(wanted),
         }
@@ -132,7 +161,10 @@ impl ValidationDesk {
                     NotValidated::Unavailable(format!("validator {} does not answer: {error}", asked.account))
                 })?;
                 let reply = decode(&bytes).map_err(|error| {
-                    NotValidated::Unavailable(format!("the answer of validator {} is none: {error}", asked.account))
+                    NotValidated::Unavailable(format!(
+                        "the answer of validator {} does not decode: {error}",
+                        asked.account
+                    ))
                 })?;
                 Some(reply)
             }
@@ -155,7 +187,13 @@ impl ValidationDesk {
     }
 }
 
-/// What a validator says, if it is what was asked of it.
+/// Whether a validator is run by the operator of a worker, whom it does not measure then.
+pub fn shares_operator(state: &State, validator: &NodeId, worker: &NodeId) -> bool {
+    let operator = state.next_validators().of(validator).map(|it| it.operator);
+    operator.is_some() && operator == state.node(worker).map(|row| row.operator)
+}
+
+/// What a validator says, if it is what was asked of it: of any time in an epoch, for it pings a worker once in one.
 fn judge(
     reply: ValidationReply,
     spec: &ChainSpec,
@@ -169,8 +207,7 @@ fn judge(
         ValidationReply::Later { millis } => {
             let wait = duration_of(millis.div_ceil(1_000));
             return Err(NotValidated::Refused(format!(
-                "validator {account} has validated lately: again in {wait}. It does so for one worker once an epoch, and for one node once a \
-                 minute"
+                "validator {account} has validated lately: again in {wait}. It does so for one node once a minute, and once a second in all"
             )));
         }
         ValidationReply::Unknown => {
@@ -181,13 +218,14 @@ fn judge(
         }
     };
     let ValidationResult { validator, worker: found, time, .. } = signed.record;
+    let epoch = spec.fixed().epoch();
     if signed.signer != key || validator != account {
         return Err(wrong("another one's"));
     }
     if found != worker {
         return Err(wrong("of another worker"));
     }
-    if !signed.record.is_possible() || time > now.after(CLOCKS) || time < now.before(CLOCKS) {
+    if !signed.record.is_possible() || time > now.after(CLOCKS) || time < now.before(CLOCKS.saturating_add(epoch)) {
         return Err(wrong("not possible"));
     }
     signed.verify(spec.id()).map_err(|_| wrong("not signed by it"))

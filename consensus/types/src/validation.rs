@@ -64,19 +64,19 @@ impl ValidationResult {
     }
 }
 
-/// What a validator answers. Whoever is none gives no answer.
+/// What a validator answers. A node that is no validator gives no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ValidationReply {
-    /// It has pinged the worker.
+    /// It has pinged the worker, now or earlier in this epoch.
     Done(Signed<ValidationResult>),
-    /// It pings no more now: one worker once an epoch, for one asker once a minute, and not more than it can.
+    /// It pings nobody more now: for one asker once a minute, and once a second in all.
     Later {
         /// After so many milliseconds it may.
         millis: u64,
     },
     /// It knows no such worker that is a member of a pool.
     Unknown,
-    /// Nothing has left it, by its own doing.
+    /// It has not pinged: a limit of its own kept it from that, it has no peers, or the worker is its operator's.
     NotSent,
 }
 

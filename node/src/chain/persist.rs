@@ -296,7 +296,7 @@ pub(crate) fn is_sound(kind: OwnKind, record: &OwnRecord) -> bool {
         OwnKind::Counter => record.value.len() == 8,
         OwnKind::Command => decode::<SignedCommand>(&record.value)
             .is_ok_and(|it| record.key == command_key(&(it.record.account, it.record.nonce))),
-        OwnKind::Signature | OwnKind::Transaction => false,
+        OwnKind::Signature | OwnKind::Transaction | OwnKind::Maintenance => false,
     }
 }
 

@@ -76,12 +76,12 @@ pub const SETTINGS: [Setting; 28] = [
     setting(
         "limits.up_kbps",
         Kind::Number,
-        "Kilobits a second that a worker sends for echoes and storage challenges, at least 1024; 0: no limit.",
+        "Kilobits a second that a worker sends for echoes and storage challenges, at least 8192; 0: no limit.",
     ),
     setting(
         "limits.down_kbps",
         Kind::Number,
-        "Kilobits a second that a worker takes of echoes and storage chunks, at least 1024; 0: no limit.",
+        "Kilobits a second of echoes and storage chunks that a worker serves, on average, at least 8192; 0: no limit.",
     ),
     setting(
         "limits.disk_bytes",

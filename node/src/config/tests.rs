@@ -105,10 +105,10 @@ fn mistakes_name_place_key_value_and_expectation() {
         (error("", &[], &[("probe.echo_sessions", "99")]), "command line: probe.echo_sessions = 99: 1 to 64"),
         (error("", &[], &[("probe.echo", "1")]), "--set probe.echo: there is no such key"),
         (
-            error("[limits]\nup_kbps = 1023", &[], &[]),
-            "HOME/config.toml:2: limits.up_kbps = 1023: 0 or at least 1024 is possible",
+            error("[limits]\nup_kbps = 8191", &[], &[]),
+            "HOME/config.toml:2: limits.up_kbps = 8191: 0 or at least 8192 is possible",
         ),
-        (error("", &[], &[("limits.down_kbps", "1")]), "command line: limits.down_kbps = 1: 0 or at least 1024"),
+        (error("", &[], &[("limits.down_kbps", "1")]), "command line: limits.down_kbps = 1: 0 or at least 8192"),
         (
             error("", &[], &[("limits.up_kbps", "4294967296")]),
             "command line: limits.up_kbps = \"4294967296\": invalid value",

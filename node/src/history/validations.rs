@@ -1,5 +1,5 @@
 //! What validators found when this node asked them to ping a worker out of turn: signed, and in no report. A node keeps what it asked for itself,
-//! which is bounded by how often it is answered: one validation a minute of each validator.
+//! which is bounded by how often it is answered: one validation of a worker in an epoch by each validator.
 
 use std::time::Duration;
 

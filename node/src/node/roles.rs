@@ -50,6 +50,7 @@ use crate::probe::{
 use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
 use crate::stage::Stage;
+use crate::validations::shares_operator;
 
 /// How often it is looked whether the key of the gas account is there, if it was not.
 const RETRY: Duration = Duration::from_secs(10);
@@ -399,7 +400,8 @@ impl Assembly {
         if !self.config.has(Role::Validator) {
             return None;
         }
-        let (me, own, head, members) = (self.me.account, self.me.public_key(), wires.head.clone(), wires.head.clone());
+        let (me, own, head) = (self.me.account, self.me.public_key(), wires.head.clone());
+        let (members, operators) = (wires.head.clone(), wires.head.clone());
         let is_validator = move || {
             let state = head.borrow().state.clone();
             state.next_validators().of(&me).is_some() && state.key_of(&me) == Some(own)
@@ -412,6 +414,7 @@ impl Assembly {
             clock: Arc::clone(&self.clock),
             key_of: self.key_of(wires.head.clone()),
             is_worker: Arc::new(move |node| members.borrow().state.pool_of(node).is_some()),
+            is_own_worker: Arc::new(move |node| shares_operator(&operators.borrow().state, &me, node)),
             is_validator: Arc::new(is_validator),
         })))
     }

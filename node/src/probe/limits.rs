@@ -8,6 +8,9 @@ use lucid_types::policy::{FixedPolicy, Policy};
 /// A ping is answered within this, or it counts as unanswered.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_micros(PING_TIMEOUT_US);
 
+/// Pings of one validation out of turn. A worker answers as many for one validator in an epoch, beyond those that are assigned.
+pub(super) const VALIDATION_PINGS: u32 = 4;
+
 /// Longest time for a connection to a worker that is to be given an echo, however long the epoch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,9 +1,9 @@
 //! The line of a worker: what its owner lets probes take of it, and what they have taken.
 //!
-//! Each way has one pace, at which echoes, deposits and challenges take turns in the order in which they ask, in slices, so that a chunk delays
-//! no echo by more than a slice. Pings are counted and not paced: they are small, and are timed.
+//! Each way has one pace, at which echoes and challenges take turns in the order in which they ask, in slices. A slice of a deposit passes when
+//! none of them waits, so that a chunk delays no echo by more than a slice. Pings are counted and not paced: they are small, and are timed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +19,20 @@ const SHORT: Duration = Duration::from_millis(5);
 const BYTES_PER_KBIT: u64 = 125;
 
 /// The line, shared by all that answers probes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Line {
     down: Pace,
     up: Pace,
     bytes: AtomicU64,
-    is_used_up: AtomicBool,
+    /// Of the month's bytes; [`u64::MAX`] without a limit.
+    left: AtomicU64,
+}
+
+/// Without limits.
+impl Default for Line {
+    fn default() -> Self {
+        Self { down: Pace::new(0), up: Pace::new(0), bytes: AtomicU64::new(0), left: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl Line {
@@ -40,6 +48,11 @@ impl Line {
         self.down.pass(bytes).await;
     }
 
+    /// Waits until a chunk may be taken, whose bytes were counted as they came. It gives way to everything else.
+    pub(super) async fn take_chunk(&self, bytes: usize) {
+        self.down.pass_last(bytes).await;
+    }
+
     /// Waits until bytes may be sent.
     pub(super) async fn give(&self, bytes: usize) {
         self.count(bytes);
@@ -48,7 +61,15 @@ impl Line {
 
     /// Counts bytes that wait for nothing.
     pub(crate) fn count(&self, bytes: usize) {
-        self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.left.update(Ordering::Relaxed, Ordering::Relaxed, |left| left.saturating_sub(bytes));
+    }
+
+    /// How many echoes of so many bytes pass in a second, the half of what each has; at least one.
+    pub(super) fn echoes(&self, bytes: u64) -> usize {
+        let paces = [self.down.bytes_per_s, self.up.bytes_per_s].into_iter().filter(|pace| *pace > 0);
+        paces.min().map_or(usize::MAX, |pace| usize::try_from(pace / bytes.max(1)).unwrap_or(usize::MAX).max(1))
     }
 
     /// Bytes that probes have taken since the node started, both ways together.
@@ -56,19 +77,19 @@ impl Line {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Says whether the owner's bytes of this month are used up.
-    pub fn set_used_up(&self, is_used_up: bool) {
-        self.is_used_up.store(is_used_up, Ordering::Relaxed);
+    /// Says how many of the owner's bytes of this month are left; what is counted from now on is taken from them.
+    pub fn set_left(&self, bytes: u64) {
+        self.left.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether they are: no echo and no chunk is taken then.
+    /// Whether none are: no echo and no chunk is taken then.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.is_used_up.load(Ordering::Relaxed)
+        self.left.load(Ordering::Relaxed) == 0
     }
 }
 
 /// Lets bytes through at a rate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
     /// 0 for none.
     bytes_per_s: u64,
@@ -95,6 +116,27 @@ impl Pace {
             }
             rest -= slice;
         }
+    }
+
+    /// Waits like [`Self::pass`], and with each slice until nothing else waits.
+    async fn pass_last(&self, bytes: usize) {
+        let mut rest = bytes;
+        while self.bytes_per_s > 0 && rest > 0 {
+            let now = Instant::now();
+            match self.busy_until(now + SHORT) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => {
+                    let slice = rest.min(SLICE);
+                    self.turn(slice, now);
+                    rest -= slice;
+                }
+            }
+        }
+    }
+
+    /// Until when the pace is taken, if that is after a time.
+    fn busy_until(&self, time: Instant) -> Option<Instant> {
+        self.free_at.lock().unwrap_or_else(PoisonError::into_inner).filter(|until| *until > time)
     }
 
     /// When `bytes` may pass: once everything before them is paid for.
@@ -147,12 +189,44 @@ mod tests {
         assert_eq!(line.bytes(), 2 * 10 * 16_384 + 1);
     }
 
+    /// Of 131 ms for a chunk and as much for an echo the echo has the first, however early the chunk came.
+    #[tokio::test]
+    async fn a_chunk_gives_way() {
+        let line = Line::new(&LimitsConfig { down_kbps: 10_240, ..LimitsConfig::default() });
+        let start = Instant::now();
+        let chunk = async {
+            line.take_chunk(10 * SLICE).await;
+            start.elapsed()
+        };
+        let echo = async {
+            for _ in 0..10 {
+                line.take(SLICE).await;
+            }
+            start.elapsed()
+        };
+        let (chunk, echo) = tokio::join!(chunk, echo);
+        assert!(chunk >= Duration::from_millis(230), "{chunk:?}");
+        assert!(echo + Duration::from_millis(80) < chunk, "{echo:?} {chunk:?}");
+        assert_eq!(line.bytes(), 10 * 16_384, "it is counted as it comes");
+    }
+
     #[test]
-    fn pings_are_counted_too() {
+    fn the_pace_says_how_many_echoes_it_serves() {
+        let slots = |up_kbps, down_kbps| {
+            Line::new(&LimitsConfig { up_kbps, down_kbps, ..LimitsConfig::default() }).echoes(256 << 10)
+        };
+        assert_eq!([slots(0, 0), slots(8_192, 0), slots(100_000, 8_192), slots(1, 0)], [usize::MAX, 3, 3, 1]);
+    }
+
+    #[test]
+    fn pings_are_counted_too_and_a_month_ends_with_its_last_byte() {
         let line = Line::default();
         line.count(100);
         assert_eq!((line.bytes(), line.is_used_up()), (100, false));
-        line.set_used_up(true);
-        assert!(line.is_used_up());
+        line.set_left(100);
+        line.count(99);
+        assert!(!line.is_used_up());
+        line.count(2);
+        assert_eq!((line.bytes(), line.is_used_up()), (201, true));
     }
 }

@@ -3,8 +3,8 @@
 //! Echoes are for validators that hold a seat for this worker in an epoch in which the draw gives it an echo, of the bytes that
 //! the draw says: nobody else has a use for them, and each takes bandwidth and a slot.
 //!
-//! A worker gives each validator twice what the policy assigns for an epoch: a validator that restarts does not know
-//! what it has sent. Everything beyond is refused and counted. Of echoes that come at once some wait for a slot: a refusal counts against
+//! A worker gives each validator twice what the policy assigns for an epoch, and a validation out of turn: a validator that restarts does not
+//! know what it has sent. Everything beyond is refused and counted. Of echoes that come at once some wait for a slot: a refusal counts against
 //! the worker, and a moment's wait hardly does.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::counts::Served;
 use super::echo;
-use super::limits::{clock_tolerance, echo_timeout};
+use super::limits::{VALIDATION_PINGS, clock_tolerance, echo_timeout};
 use super::line::Line;
 use crate::clock::Clock;
 use crate::config::ProbeConfig;
@@ -35,7 +35,7 @@ use crate::config::ProbeConfig;
 const INBOX: usize = 1_024;
 /// Echoes that a validator sends in an epoch of echo.
 const ECHOES_PER_EPOCH: u32 = 1;
-/// How often the policy's number of probes a validator is served in an epoch.
+/// How often a validator is served all the probes of an epoch.
 const PROBE_QUOTA_FACTOR: u32 = 2;
 /// How long an echo waits for a slot before it is refused: as long as a few others take.
 const ECHO_WAIT: Duration = Duration::from_secs(1);
@@ -222,6 +222,8 @@ impl Responder {
         // What has ended has given its slot back.
         while self.sessions.try_join_next().is_some() {}
         let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
+        // More than the owner's pace serves in time would all fail.
+        let slots = slots.min(self.parts.line.echoes(self.parts.genesis.policy.echo_min_bytes));
         while self.sessions.len() < slots
             && let Some(WaitingEcho { stream, echo, .. }) = self.waiting.pop_front()
         {
@@ -242,7 +244,8 @@ impl Responder {
         if !self.plausible(now).contains(&request.epoch) {
             return Err(Refusal::OtherEpoch);
         }
-        let most = (self.parts.policy_of)(request.epoch).pings.saturating_mul(PROBE_QUOTA_FACTOR);
+        let pings = (self.parts.policy_of)(request.epoch).pings;
+        let most = pings.saturating_add(VALIDATION_PINGS).saturating_mul(PROBE_QUOTA_FACTOR);
         let used = self.used(request.epoch, peer, now);
         if used.pings >= most {
             return Err(Refusal::TooMany);

@@ -1,10 +1,12 @@
 //! The worker's side of the storage probe: takes chunks of its storage committee, and returns ranges of them.
 //!
 //! It is a task of its own, which reads and writes on blocking threads, so that a slow disk delays no ping. A few requests are worked on at a
-//! time and some wait, chunks and challenges each for themselves; more are refused.
+//! time and some wait, chunks and challenges each for themselves; more are refused. A chunk that may not be stored is refused before it takes
+//! anything from others but the line that it came over, whose bytes are counted as they come.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use lucid_p2p::Responder as Reply;
 use lucid_types::codec::{decode, encode};
@@ -13,6 +15,7 @@ use lucid_types::policy::FixedPolicy;
 use lucid_types::storage::{StorageRefusal, StorageReply, StorageRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Served;
@@ -22,8 +25,10 @@ use crate::chunks::{self, ChunkStore, Room};
 
 /// Requests that may wait to be looked at.
 const INBOX: usize = 4;
-/// Chunks that are written at a time, and that may wait for it.
+/// Chunks that are written at a time, and that may wait for it: all of them pass in 11 s at the least pace that an owner may set.
 const WRITES: (usize, usize) = (2, 8);
+/// Who asks waits no longer for an answer: [`lucid_p2p::Protocol::Storage`].
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Challenges that are read at a time, and that may wait for it: more than a committee has members, in two terms. They are small, and no chunk that is
 /// written slowly takes the place of one.
 const READS: (usize, usize) = (4, 64);
@@ -75,12 +80,14 @@ pub struct StorageOffer {
 #[derive(Clone)]
 pub struct StorageHandle {
     inbox: mpsc::Sender<StorageOffer>,
+    line: Arc<Line>,
     served: Arc<Served>,
 }
 
 impl StorageHandle {
     /// Hands over a request. Never waits: with a full inbox, or a server that has ended, the peer hears that this node is busy.
     pub fn offer(&self, offer: StorageOffer) {
+        self.line.count(offer.bytes.len());
         if let Err(error) = self.inbox.try_send(offer) {
             self.served.refuse();
             error.into_inner().reply.refuse();
@@ -93,6 +100,9 @@ struct Job {
     peer: NodeId,
     request: StorageRequest,
     reply: Reply,
+    since: Instant,
+    /// Of a deposit: it is the only one of its peer.
+    _only: Option<Arc<()>>,
 }
 
 /// The server. [`Self::run`] it.
@@ -103,6 +113,8 @@ pub struct StorageServer {
     reads: Lane<Job>,
     writes: Lane<Job>,
     running: JoinSet<()>,
+    /// Validators with a deposit that waits or is worked on, which holds the other end until it is over.
+    depositing: BTreeMap<NodeId, Weak<()>>,
 }
 
 /// What every thread needs.
@@ -150,10 +162,11 @@ impl StorageServer {
         let (sender, inbox) = mpsc::channel(INBOX);
         let StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, line, served } =
             parts;
-        let handle = StorageHandle { inbox: sender, served: Arc::clone(&served) };
+        let handle = StorageHandle { inbox: sender, line: Arc::clone(&line), served: Arc::clone(&served) };
         let shared = Arc::new(Shared { store, policy, is_validator, grants, min_free_bytes, line, served });
         let (reads, writes) = (Lane::new(READS), Lane::new(WRITES));
-        (handle, Self { shared, settlement, inbox, reads, writes, running: JoinSet::new() })
+        let (running, depositing) = (JoinSet::new(), BTreeMap::new());
+        (handle, Self { shared, settlement, inbox, reads, writes, running, depositing })
     }
 
     /// Serves until `stop`, or until every handle is gone. What is being written then is written to the end.
@@ -186,36 +199,53 @@ impl StorageServer {
             // Dropped, the peer hears that there is no answer.
             None => return self.shared.served.refuse(),
         };
-        let lane = match request {
-            StorageRequest::Deposit { .. } => &mut self.writes,
-            StorageRequest::Held(_) | StorageRequest::Challenge { .. } => &mut self.reads,
+        let admitted = match &request {
+            StorageRequest::Deposit { .. } => self.admit_deposit(peer, &request).map(Some),
+            StorageRequest::Held(_) | StorageRequest::Challenge { .. } => Ok(None),
         };
-        if let Err(Job { reply, .. }) = lane.push(Job { peer, request, reply }) {
-            self.shared.served.refuse();
-            reply.respond(encode(&StorageReply::Refused(StorageRefusal::Busy)));
+        let only = match admitted {
+            Ok(only) => only,
+            Err(refusal) => return reply.respond(encode(&self.shared.refuse(&peer, refusal))),
+        };
+        let lane = if only.is_some() { &mut self.writes } else { &mut self.reads };
+        if let Err(Job { reply, .. }) = lane.push(Job { peer, request, reply, since: Instant::now(), _only: only }) {
+            reply.respond(encode(&self.shared.refuse(&peer, StorageRefusal::Busy)));
         }
     }
 
+    /// A deposit that may be stored by what is known without the disk, and is the only one of its peer.
+    fn admit_deposit(&mut self, peer: NodeId, request: &StorageRequest) -> Result<Arc<()>, StorageRefusal> {
+        self.depositing.retain(|_, deposit| deposit.strong_count() > 0);
+        if self.depositing.contains_key(&peer) {
+            return Err(StorageRefusal::Busy);
+        }
+        self.shared.check_deposit(&peer, request)?;
+        let only = Arc::new(());
+        self.depositing.insert(peer, Arc::downgrade(&only));
+        Ok(only)
+    }
+
     fn start(&mut self, stop: &CancellationToken) {
-        while let Some((Job { peer, request, reply }, permit)) = self.reads.next().or_else(|| self.writes.next()) {
+        while let Some((job, permit)) = self.reads.next().or_else(|| self.writes.next()) {
+            // Nobody waits for the answer any more.
+            if job.since.elapsed() >= PATIENCE {
+                self.shared.served.refuse();
+                continue;
+            }
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-            self.running.spawn(work(shared, Job { peer, request, reply }, permit, stop));
+            self.running.spawn(work(shared, job, permit, stop));
         }
     }
 }
 
 /// Answers a request at the pace of the line, on a thread that may block. What waits for the line ends with `stop`.
-async fn work(
-    shared: Arc<Shared>,
-    Job { peer, request, reply }: Job,
-    _permit: OwnedSemaphorePermit,
-    stop: CancellationToken,
-) {
+async fn work(shared: Arc<Shared>, job: Job, _permit: OwnedSemaphorePermit, stop: CancellationToken) {
+    let Job { peer, request, reply, since: _, _only } = job;
     let line = Arc::clone(&shared.line);
     if let StorageRequest::Deposit { chunk, .. } = &request {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = line.take(chunk.len()) => {}
+            () = line.take_chunk(chunk.len()) => {}
         }
     }
     // A thread that panicked has been logged by itself. Dropped, the peer hears that there is no answer.
@@ -234,6 +264,28 @@ impl Shared {
             return None;
         }
         decode::<StorageRequest>(bytes).ok().filter(|request| request.is_well_formed(&self.policy))
+    }
+
+    /// Whether a deposit may be stored, but for what the disk says; it must not block for long.
+    fn check_deposit(&self, peer: &NodeId, request: &StorageRequest) -> Result<(), StorageRefusal> {
+        let StorageRequest::Deposit { deposit, index, .. } = request else { return Ok(()) };
+        let chunks = self.grants.chunks(peer, deposit.term).filter(|chunks| index < chunks);
+        if chunks.is_none() {
+            return Err(StorageRefusal::NotDrawn);
+        }
+        if self.line.is_used_up() {
+            return Err(StorageRefusal::Full);
+        }
+        // The newest one may come again: its answer may have been lost.
+        let next = self.store.held(peer, deposit);
+        let is_next = *index == next || index.checked_add(1) == Some(next);
+        if is_next { Ok(()) } else { Err(StorageRefusal::OutOfOrder { next }) }
+    }
+
+    fn refuse(&self, peer: &NodeId, refusal: StorageRefusal) -> StorageReply {
+        self.served.refuse();
+        tracing::debug!(peer = %peer.short(), ?refusal, "a request of storage is refused");
+        StorageReply::Refused(refusal)
     }
 
     fn answer(&self, peer: &NodeId, request: &StorageRequest) -> StorageReply {
@@ -255,11 +307,7 @@ impl Shared {
                     Ok(StorageReply::Ranges(bytes))
                 }
             });
-        answer.unwrap_or_else(|refusal| {
-            self.served.refuse();
-            tracing::debug!(peer = %peer.short(), ?refusal, "a request of storage is refused");
-            StorageReply::Refused(refusal)
-        })
+        answer.unwrap_or_else(|refusal| self.refuse(peer, refusal))
     }
 
     fn collect(&self) {
@@ -359,6 +407,38 @@ mod tests {
         assert_eq!((counts.stored, counts.challenges, counts.refused), (2, 1, 7));
     }
 
+    /// Without the pace of the line, and without a place in the lane.
+    #[test]
+    fn what_may_not_be_stored_is_refused_before_it_takes_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |shared: &Shared, peer, request| shared.check_deposit(peer, &request);
+        let shared = shared(dir.path(), u64::MAX);
+        assert_eq!(check(&shared, &SEATLESS, chunk(0)), Err(StorageRefusal::NotDrawn));
+        assert_eq!(check(&shared, &VALIDATOR, chunk(2)), Err(StorageRefusal::NotDrawn), "more than its seats'");
+        assert_eq!(check(&shared, &VALIDATOR, chunk(1)), Err(StorageRefusal::OutOfOrder { next: 0 }));
+        assert_eq!(check(&shared, &VALIDATOR, chunk(0)), Ok(()));
+        shared.answer(&VALIDATOR, &chunk(0));
+        assert_eq!([0, 1].map(|index| check(&shared, &VALIDATOR, chunk(index))), [Ok(()), Ok(())]);
+        shared.line.set_left(0);
+        assert_eq!(check(&shared, &VALIDATOR, chunk(1)), Err(StorageRefusal::Full));
+    }
+
+    #[test]
+    fn a_peer_has_one_deposit_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let Shared { store, policy, is_validator, grants, min_free_bytes, line, served } = shared(dir.path(), u64::MAX);
+        let (_sender, settlement) = watch::channel(6);
+        let parts =
+            StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, line, served };
+        let (_handle, mut server) = StorageServer::new(parts);
+        let first = server.admit_deposit(VALIDATOR, &chunk(0)).unwrap();
+        assert_eq!(server.admit_deposit(VALIDATOR, &chunk(0)).unwrap_err(), StorageRefusal::Busy);
+        assert_eq!(server.admit_deposit(SEATLESS, &chunk(0)).unwrap_err(), StorageRefusal::NotDrawn);
+        drop(first);
+        assert!(server.admit_deposit(VALIDATOR, &chunk(0)).is_ok());
+        assert_eq!(server.depositing.len(), 1, "of those that were refused nothing is remembered");
+    }
+
     #[test]
     fn a_lane_has_bounds_of_its_own_and_keeps_the_order() {
         let mut lane = Lane::new((2, 3));
@@ -376,7 +456,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shared = shared(dir.path(), u64::MAX);
         shared.answer(&VALIDATOR, &chunk(0));
-        shared.line.set_used_up(true);
+        shared.line.set_left(0);
         assert_eq!(shared.answer(&VALIDATOR, &chunk(1)), StorageReply::Refused(StorageRefusal::Full));
         assert_eq!(shared.answer(&VALIDATOR, &challenge(0)), StorageReply::Ranges(vec![7; 8 * 1_024]));
     }

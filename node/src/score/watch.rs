@@ -22,16 +22,18 @@ use crate::chain::head::Head;
 use crate::clock::Clock;
 use crate::history::scores;
 
-/// The scores that are watched, shared by those who show them.
+/// The scores that are watched, shared by those who show them, who never wait for what is computed.
 #[derive(Debug, Default)]
-pub struct ScoreWatch(Mutex<Watched>);
+pub struct ScoreWatch {
+    /// By their numbers, those buckets that are among the last ones: the last score of each worker.
+    buckets: Mutex<BTreeMap<u64, BTreeMap<NodeId, Ppm>>>,
+    newest: Mutex<Arc<Newest>>,
+}
 
+/// The newest epoch.
 #[derive(Debug, Default)]
-struct Watched {
-    newest: Epoch,
-    /// By their numbers, those that are among the last ones: the last score of each worker.
-    buckets: BTreeMap<u64, BTreeMap<NodeId, Ppm>>,
-    /// In the newest epoch.
+struct Newest {
+    epoch: Epoch,
     suspicious: BTreeMap<NodeId, Suspicious>,
 }
 
@@ -45,51 +47,56 @@ struct Suspicious {
 impl ScoreWatch {
     /// How many of the newest epoch's scores are suspicious.
     pub fn count(&self) -> usize {
-        self.lock().suspicious.len()
+        self.newest().suspicious.len()
     }
 
-    /// What is suspicious about a worker's score of an epoch; only of the newest epoch something is known.
+    /// What is suspicious about the scores of an epoch, by their workers; only of the newest epoch something is known.
+    pub fn of_all(&self, epoch: Epoch) -> BTreeMap<NodeId, Suspicion> {
+        let newest = self.newest();
+        let suspicious = newest.suspicious.iter().filter(|_| newest.epoch == epoch);
+        suspicious.map(|(worker, it)| (*worker, it.suspicion)).collect()
+    }
+
+    /// What is suspicious about a worker's score of an epoch.
     pub fn of(&self, epoch: Epoch, worker: &NodeId) -> Option<Suspicion> {
-        let watched = self.lock();
-        watched.suspicious.get(worker).filter(|_| watched.newest == epoch).map(|it| it.suspicion)
+        let newest = self.newest();
+        newest.suspicious.get(worker).filter(|_| newest.epoch == epoch).map(|it| it.suspicion)
     }
 
     /// What the owner of a worker is told, if its newest score is suspicious.
     pub fn alert(&self, worker: &NodeId) -> Option<String> {
-        let watched = self.lock();
-        let Suspicious { score, suspicion } = watched.suspicious.get(worker)?;
+        let newest = self.newest();
+        let Suspicious { score, suspicion } = newest.suspicious.get(worker)?;
         Some(format!(
             "the score of this worker in epoch {}, {score} ppm, is {} ppm from the median of its last ones, {} ppm, where up to {} ppm is usual: \
              see `lucid score show`, and `lucid epoch reports` for who measured what",
-            watched.newest, suspicion.difference, suspicion.median, suspicion.limit
+            newest.epoch, suspicion.difference, suspicion.median, suspicion.limit
         ))
     }
 
     /// Takes the scores of an epoch that is later than all before; those of others say nothing new.
     fn add(&self, buckets: Buckets, scores: &EpochScores) {
-        let mut watched = self.lock();
-        let watched = &mut *watched;
-        if scores.epoch <= watched.newest {
+        let mut all = lock(&self.buckets);
+        if scores.epoch <= self.newest().epoch {
             return;
         }
         let number = buckets.of(scores.epoch);
-        watched.newest = scores.epoch;
-        watched.buckets.retain(|it, _| it.saturating_add(buckets.count) >= number);
-        watched.suspicious.clear();
+        all.retain(|it, _| it.saturating_add(buckets.count) >= number);
+        let mut suspicious = BTreeMap::new();
         for row in &scores.rows {
-            let before = watched.buckets.range(..number);
-            let samples: Vec<_> = before.filter_map(|(_, bucket)| bucket.get(&row.worker).copied()).collect();
+            let samples: Vec<_> =
+                all.range(..number).filter_map(|(_, bucket)| bucket.get(&row.worker).copied()).collect();
             if let Some(suspicion) = suspicion(&samples, row.score) {
-                watched.suspicious.insert(row.worker, Suspicious { score: row.score, suspicion });
+                suspicious.insert(row.worker, Suspicious { score: row.score, suspicion });
             }
         }
-        let bucket = watched.buckets.entry(number).or_default();
-        bucket.extend(scores.rows.iter().map(|row| (row.worker, row.score)));
+        all.entry(number).or_default().extend(scores.rows.iter().map(|row| (row.worker, row.score)));
+        *lock(&self.newest) = Arc::new(Newest { epoch: scores.epoch, suspicious });
     }
 
     /// Takes what is stored up to the newest epoch and is news: in the bucket of that every epoch, before it the last one of each bucket.
     fn catch_up(&self, store: &Store, buckets: Buckets, newest: Epoch, clock: &dyn Clock) {
-        let known = self.lock().newest;
+        let known = self.newest().epoch;
         for epoch in news(buckets, known, newest) {
             match scores::of(store, epoch, clock.now()) {
                 Ok(Some(scores)) => self.add(buckets, &scores),
@@ -105,9 +112,13 @@ impl ScoreWatch {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn newest(&self) -> Arc<Newest> {
+        Arc::clone(&lock(&self.newest))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The epochs after a known one that are looked at, in order, when another one is the newest.
@@ -136,11 +147,11 @@ pub struct FollowParts {
 /// Keeps the watch until `stop`.
 pub async fn follow(parts: FollowParts, stop: CancellationToken) {
     let FollowParts { watch, store, clock, mut head, me } = parts;
-    let (mut known, mut told) = (Epoch::ZERO, None);
+    let mut told = None;
     loop {
         let (newest, buckets) = newest_of(&head.borrow_and_update().state);
-        if newest > known {
-            known = newest;
+        // An epoch that could not be read is looked for again with the next block.
+        if newest > watch.newest().epoch {
             let (watch, store, clock) = (Arc::clone(&watch), store.clone(), Arc::clone(&clock));
             let looked = spawn_blocking(move || watch.catch_up(&store, buckets, newest, &*clock));
             if let Err(panic) = looked.await {
@@ -208,6 +219,8 @@ mod tests {
         watch.add(buckets(), &epoch(241, &[(1, 740_000), (2, 551_000), (3, 0)]));
         let found = |epoch, byte| watch.of(Epoch::new(epoch), &worker(byte)).map(|it| it.difference.get());
         assert_eq!((watch.count(), found(241, 1), found(241, 2), found(241, 3)), (2, Some(60_000), Some(51_000), None));
+        let listed: Vec<_> = watch.of_all(Epoch::new(241)).into_keys().collect();
+        assert_eq!((listed, watch.of_all(Epoch::new(240)).len()), (vec![worker(1), worker(2)], 0));
         assert_eq!(found(240, 1), None, "only of the newest something is known");
         let alert = watch.alert(&worker(1)).unwrap();
         assert!(alert.contains("epoch 241, 740000 ppm, is 60000 ppm from") && alert.contains("800000 ppm"), "{alert}");
@@ -225,12 +238,12 @@ mod tests {
         let watch = ScoreWatch::default();
         for number in 1..=2_000 {
             watch.add(buckets(), &epoch(number, &[(1, 1), (2, 2)]));
-            let watched = watch.lock();
-            assert!(watched.buckets.len() <= 25 && watched.buckets.values().all(|bucket| bucket.len() <= 2));
+            let all = lock(&watch.buckets);
+            assert!(all.len() <= 25 && all.values().all(|bucket| bucket.len() <= 2));
         }
         // After a leap nothing of before counts.
         watch.add(buckets(), &epoch(1_000_000, &[(1, 900_000)]));
-        assert_eq!((watch.count(), watch.lock().buckets.len()), (0, 1));
+        assert_eq!((watch.count(), lock(&watch.buckets).len()), (0, 1));
     }
 
     #[test]
@@ -256,9 +269,9 @@ mod tests {
         let damaged = lucid_storage::HistoryRecord { value: vec![1], ..scores::record(time, &epoch(301, &[])) };
         store.write_history(&[damaged], &[]).unwrap();
         watch.catch_up(&store, buckets(), Epoch::new(301), &SystemClock);
-        assert_eq!(watch.lock().newest, Epoch::new(300));
+        assert_eq!(watch.newest().epoch, Epoch::new(300));
         let none = ScoreWatch::default();
         none.catch_up(&store, buckets(), Epoch::new(29), &SystemClock);
-        assert_eq!((none.count(), none.lock().newest), (0, Epoch::new(29)));
+        assert_eq!((none.count(), none.newest().epoch), (0, Epoch::new(29)));
     }
 }

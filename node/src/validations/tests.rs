@@ -43,6 +43,10 @@ fn only_what_was_asked_of_this_validator_counts() {
     assert_eq!(judged(signed(&key, result())), Ok(result()));
     let silent = ValidationResult { pings_answered: 0, rtt_us: LogScale::ZERO, group: None, ..result() };
     assert_eq!(judged(signed(&key, silent)), Ok(silent), "that it does not answer is a result, too");
+    let epoch = network().fixed().epoch();
+    let old = ValidationResult { time: NOW.before(CLOCKS).before(epoch), ..result() };
+    assert_eq!(judged(signed(&key, old)), Ok(old), "it was found earlier in the epoch");
+    let older = old.time.before(Duration::from_millis(1));
     let late = NOW.after(CLOCKS).after(Duration::from_millis(1));
     for (reply, why) in [
         (signed(&node_key(2), result()), "another one's"),
@@ -51,7 +55,7 @@ fn only_what_was_asked_of_this_validator_counts() {
         (signed(&key, ValidationResult { pings_answered: 5, ..result() }), "not possible"),
         (signed(&key, ValidationResult { group: None, ..result() }), "not possible"),
         (signed(&key, ValidationResult { time: late, ..result() }), "not possible"),
-        (signed(&key, ValidationResult { time: UnixMillis::ZERO, ..result() }), "not possible"),
+        (signed(&key, ValidationResult { time: older, ..result() }), "not possible"),
     ] {
         let found = judged(reply).unwrap_err();
         assert!(found.ends_with(why), "{found} instead of {why}");

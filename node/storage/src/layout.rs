@@ -29,11 +29,14 @@ pub enum OwnKind {
     Counter,
     /// A command that this node has taken over from a user and no block holds yet.
     Command,
+    /// Announced maintenance that a command of the node's own has taken away, and that is to be announced again.
+    Maintenance,
 }
 
 impl OwnKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Report, Self::Signature, Self::Transaction, Self::Counter, Self::Command];
+    pub const ALL: [Self; 6] =
+        [Self::Report, Self::Signature, Self::Transaction, Self::Counter, Self::Command, Self::Maintenance];
 
     pub(crate) const fn tag(self) -> u8 {
         match self {
@@ -42,6 +45,7 @@ impl OwnKind {
             Self::Transaction => 3,
             Self::Counter => 4,
             Self::Command => 5,
+            Self::Maintenance => 6,
         }
     }
 }
@@ -328,7 +332,7 @@ mod tests {
         assert_eq!(wal_key(height, 0x0a0b), [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x0a, 0x0b]);
 
         let own = |kind| own_key(kind, b"k");
-        assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
+        assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k'], [6, b'k']]);
         use HistoryKind::{Epoch, Metric, Payout, Report, Resource, Score, Validation, Vault};
         let history = [Payout, Score, Vault, Epoch, Metric, Report, Resource, Validation];
         assert_eq!(history, HistoryKind::ALL);

@@ -366,7 +366,7 @@ async fn readers_show_what_the_node_says() {
     let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(STATUS_KEYS));
     let text = out(&lucid(&home, &["status"]));
-    assert!(text.contains("height        5\n") && text.contains("roles         validator, bootstrap\n"), "{text}");
+    assert!(text.contains("height         5\n") && text.contains("roles          validator, bootstrap\n"), "{text}");
     let page = json(&lucid(&home, &["block", "list", "--limit", "2", "--before", "4", "--json"]));
     assert_eq!((&page["blocks"][0]["height"], page["blocks"].as_array().unwrap().len()), (&3.into(), 2));
     assert_eq!(out(&lucid(&home, &["block", "list"])).lines().count(), 6);
@@ -504,7 +504,7 @@ async fn readers_show_what_the_node_says() {
         "{list}"
     );
     assert_eq!(out(&lucid(&home, &["block", "list", "--limit", "1"])).lines().count(), 2, "it does not end there");
-    assert!(out(&lucid(&home, &["status"])).contains("oldest block  4\n"));
+    assert!(out(&lucid(&home, &["status"])).contains("oldest block   4\n"));
     assert_eq!(json(&lucid(&home, &["status", "--json"]))["oldest_block"], 4);
     server.view.oldest.store(6, Ordering::Relaxed);
     assert!(out(&lucid(&home, &["block", "list"])).contains("no block is here yet"));

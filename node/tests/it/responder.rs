@@ -227,7 +227,7 @@ async fn what_comes_in_is_paced_and_both_ways_are_counted() {
     assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
     assert_eq!(worker.line.bytes(), 200_000);
     becomes_true(|| worker.served.snapshot().echoes == 1).await;
-    worker.line.set_used_up(true);
+    worker.line.set_left(0);
     assert!(returned(open(&validator).await, &[1; 1_000]).await.is_empty());
     becomes_true(|| worker.served.snapshot().refused == 1).await;
     assert!(within(validator.mesh.request(node(WORKER).first_key(), Protocol::Probe, worker.request())).await.is_ok());

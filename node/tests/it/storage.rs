@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use lucid_node::chunks::{ChunkStore, Owner, Room};
 use lucid_node::clock::SystemClock;
+use lucid_node::config::LimitsConfig;
 use lucid_node::probe::schedule::Assignment;
 use lucid_node::probe::{
-    ProbeCounters, Prober, ProberParts, StorageGrants, StorageHandle, StorageOffer, StorageOutcome, StorageSecret,
-    StorageServer, StorageServerParts, StoredAt,
+    Line, ProbeCounters, Prober, ProberParts, StorageGrants, StorageHandle, StorageOffer, StorageOutcome,
+    StorageSecret, StorageServer, StorageServerParts, StoredAt,
 };
 use lucid_p2p::{Event, Events, Mesh, Protocol};
 use lucid_types::codec::{decode, encode};
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
-use crate::fixture::{genesis, node, within};
+use crate::fixture::{becomes_true, genesis, node, within};
 use crate::mesh::{Peer, full_peer, peer};
 
 const EPOCH: Duration = Duration::from_secs(4);
@@ -74,6 +75,11 @@ fn open(dir: &Path, genesis: &Genesis, worker: u8) -> ChunkStore {
 
 /// The real server of a worker with this folder, until the guard is dropped.
 fn serve(dir: &Path, genesis: &Genesis) -> (StorageHandle, DropGuard) {
+    serve_on(&Arc::default(), dir, genesis)
+}
+
+/// The same, over a line.
+fn serve_on(line: &Arc<Line>, dir: &Path, genesis: &Genesis) -> (StorageHandle, DropGuard) {
     let (_settlements, settlement) = watch::channel(1);
     let (handle, server) = StorageServer::new(StorageServerParts {
         store: open(dir, genesis, HONEST),
@@ -82,7 +88,7 @@ fn serve(dir: &Path, genesis: &Genesis) -> (StorageHandle, DropGuard) {
         grants: Arc::new(All),
         settlement,
         min_free_bytes: 0,
-        line: Arc::default(),
+        line: Arc::clone(line),
         served: Arc::default(),
     });
     let stop = CancellationToken::new();
@@ -304,6 +310,45 @@ async fn whoever_holds_no_seat_and_whoever_is_no_validator_deposits_nothing() {
         };
         assert_eq!(answer, is_answered.then_some(expected), "{who}");
     }
+}
+
+/// At this pace a chunk takes 84 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_waits_for_no_pace_and_is_counted() {
+    let genesis = genesis(EPOCH, &[VALIDATOR]);
+    let network = genesis.network_id();
+    let dir = tempfile::tempdir().unwrap();
+    let line = Arc::new(Line::new(&LimitsConfig { down_kbps: 100, ..LimitsConfig::default() }));
+    let (handle, _serving) = serve_on(&line, dir.path(), &genesis);
+    let (worker, events) = peer(network, HONEST, vec![]).await;
+    let (_server, servers) = watch::channel(handle);
+    tokio::spawn(dispatch(events, servers));
+    let bootstrap = worker.mesh.listen_addresses();
+    let (validator, _unused) = peer(network, VALIDATOR, bootstrap.clone()).await;
+    let (stranger, _unheard) = peer(network, BYSTANDER, bootstrap).await;
+    for caller in [&validator, &stranger] {
+        assert!(within(caller.mesh.wait_for_peers(|found| !found.is_empty())).await);
+    }
+    let request = |term, index| {
+        let deposit = secret(1).deposit(&network, &node(HONEST), term);
+        encode(&StorageRequest::Deposit { deposit, index, chunk: vec![7; 1 << 20] })
+    };
+    let ask = async |caller: &Peer, term, index| {
+        let sent = caller.mesh.request(node(HONEST).first_key(), Protocol::Storage, request(term, index));
+        within(sent).await.ok().map(|bytes| decode::<StorageReply>(&bytes).unwrap())
+    };
+    let refused = |refusal| Some(StorageReply::Refused(refusal));
+    assert_eq!(ask(&validator, TERM + 1, 0).await, refused(StorageRefusal::NotDrawn));
+    assert_eq!(ask(&validator, TERM, 1).await, refused(StorageRefusal::OutOfOrder { next: 0 }));
+    // One that may be stored waits for the pace, and another one of the same peer not even for that.
+    let mesh = validator.mesh.clone();
+    let (first, before) = (request(TERM, 0), line.bytes());
+    let waiting = tokio::spawn(async move { mesh.request(node(HONEST).first_key(), Protocol::Storage, first).await });
+    becomes_true(|| line.bytes() > before).await;
+    assert_eq!(ask(&validator, TERM, 0).await, refused(StorageRefusal::Busy));
+    assert_eq!(ask(&stranger, TERM, 0).await, None);
+    assert!(!waiting.is_finished());
+    assert!(line.bytes() > 5 << 20, "{}", line.bytes());
 }
 
 /// Asks for what is held as fast as it can; how many answers it got, and how many refusals.

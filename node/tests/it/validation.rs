@@ -10,7 +10,7 @@ use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::ProbeConfig;
 use lucid_node::history::validations;
 use lucid_node::probe::{EchoGrant, Responder, ResponderParts, Served, ValidationParts, Validations};
-use lucid_node::validations::{NotValidated, ValidationDesk};
+use lucid_node::validations::{NotValidated, ValidationDesk, shares_operator};
 use lucid_p2p::{Event, Events, Mesh, Protocol, RequestError};
 use lucid_storage::Store;
 use lucid_types::codec::{decode, encode};
@@ -37,7 +37,9 @@ const HONEST: u8 = 10;
 const MUTE: u8 = 11;
 /// Is in no pool.
 const POOLLESS: u8 = 12;
-/// Ask.
+/// Is run by the operator of the validator.
+const OWN: u8 = 13;
+/// A node that asks, and another one.
 const ASKER: u8 = 20;
 const OTHER_ASKER: u8 = 21;
 /// A node that is none of these.
@@ -56,13 +58,11 @@ struct Network {
 impl Network {
     fn new() -> Self {
         let genesis = genesis(Duration::from_secs(60), &[VALIDATOR, LIAR, ABSENT]);
-        let seeds = [HONEST, MUTE, POOLLESS];
-        let members = [HONEST, MUTE].map(node).to_vec();
-        let start = Start {
-            genesis: genesis.clone(),
-            workers: seeds.map(|seed| worker(node(seed), seed)).to_vec(),
-            pools: vec![pool(VALIDATOR, members, 1, vec![])],
-        };
+        let seeds = [HONEST, MUTE, POOLLESS, OWN];
+        let members = [HONEST, MUTE, OWN].map(node).to_vec();
+        let mut workers = seeds.map(|seed| worker(node(seed), seed)).to_vec();
+        workers[3].operator = node(VALIDATOR);
+        let start = Start { genesis: genesis.clone(), workers, pools: vec![pool(VALIDATOR, members, 1, vec![])] };
         let spec = Arc::new(ChainSpec::new(genesis).unwrap());
         let head = Head {
             state: start.state(&spec),
@@ -83,7 +83,8 @@ impl Network {
     }
 
     fn validations(&self, mesh: &Mesh, seed: u8) -> Arc<Validations> {
-        let (validators, members, me) = (self.head.clone(), self.head.clone(), node(seed));
+        let (validators, members, operators, me) =
+            (self.head.clone(), self.head.clone(), self.head.clone(), node(seed));
         Arc::new(Validations::new(ValidationParts {
             mesh: mesh.clone(),
             me,
@@ -92,6 +93,7 @@ impl Network {
             clock: Arc::new(SystemClock),
             key_of: Arc::new(|account| Some(account.first_key())),
             is_worker: Arc::new(move |node| members.borrow().state.pool_of(node).is_some()),
+            is_own_worker: Arc::new(move |node| shares_operator(&operators.borrow().state, &me, node)),
             is_validator: Arc::new(move || validators.borrow().state.next_validators().of(&me).is_some()),
         }))
     }
@@ -179,11 +181,12 @@ async fn a_validator_pings_for_whoever_asks_and_not_too_often() {
     let kept = validations::of(&store, &node(HONEST), 9, SystemClock.now()).unwrap();
     assert_eq!(kept, [Signed::clone(&signed)]);
 
-    // The same worker in this epoch, and the same asker in this minute.
-    for (desk, worker) in [(&second, HONEST), (&first, MUTE)] {
-        let error = within(desk.ask(node(worker), None)).await.unwrap_err();
-        assert!(matches!(&error, NotValidated::Refused(why) if why.contains("has validated lately")), "{error}");
+    // In this epoch everybody has the same result, and in this minute this asker no other.
+    for desk in [&second, &first] {
+        assert_eq!(within(desk.ask(node(HONEST), None)).await.unwrap(), signed);
     }
+    let error = within(first.ask(node(MUTE), None)).await.unwrap_err();
+    assert!(matches!(&error, NotValidated::Refused(why) if why.contains("has validated lately")), "{error}");
     assert_eq!(served.snapshot().pings, 4);
     // That nobody answers is a result, too.
     let signed = within(second.ask(node(MUTE), Some(node(VALIDATOR)))).await.unwrap();
@@ -223,6 +226,60 @@ async fn who_is_no_worker_is_not_pinged_and_who_is_no_validator_does_not_answer(
     }
     assert_eq!(ask(NOBODY, about(HONEST)).await, Err(RequestError::NoAnswer));
     assert_eq!(served.snapshot().pings, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_measures_neither_its_operators_workers_nor_anybody_while_it_is_alone() {
+    let mut network = Network::new();
+    let validator = network.validator(VALIDATOR, &[]).await;
+    let own = network.validations(&validator.mesh, VALIDATOR);
+    let about = |seed| encode(&ValidationRequest { worker: node(seed) });
+    let ask = async |seed| within(own.answer(node(ASKER).first_key(), &about(seed))).await;
+    assert_eq!(ask(HONEST).await, Some(ValidationReply::NotSent));
+
+    let bootstrap = validator.mesh.listen_addresses();
+    let (_own, served) = network.worker(OWN, &bootstrap).await;
+    let (_mute, _silent) = network.peer(MUTE, &bootstrap).await;
+    let (asker, _events) = network.peer(ASKER, &bootstrap).await;
+    connected(&validator, &[OWN, MUTE, ASKER]).await;
+    connected(&asker, &[VALIDATOR]).await;
+    assert_eq!((ask(OWN).await, served.snapshot().pings), (Some(ValidationReply::NotSent), 0));
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), *network.spec.id()).unwrap();
+    let desk = network.desk(&asker.mesh, ASKER, &store, None);
+    let error = within(desk.ask(node(OWN), Some(node(VALIDATOR)))).await.unwrap_err();
+    assert!(matches!(&error, NotValidated::Refused(why) if why.contains("the operator of the worker")), "{error}");
+    // Neither has taken anything from the asker.
+    assert!(matches!(ask(MUTE).await, Some(ValidationReply::Done(_))));
+}
+
+/// Two of three validators say nothing, however long one waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_says_nothing_holds_up_no_other() {
+    let mut network = Network::new();
+    let validator = network.validator(VALIDATOR, &[]).await;
+    let mut bootstrap = validator.mesh.listen_addresses();
+    let mut silent = Vec::new();
+    for seed in [LIAR, ABSENT] {
+        let (peer, mut events) = network.peer(seed, &[]).await;
+        bootstrap.extend(peer.mesh.listen_addresses());
+        network.tasks.spawn(async move {
+            let mut kept = Vec::new();
+            while let Some(event) = events.next().await {
+                kept.push(event);
+            }
+        });
+        silent.push(peer);
+    }
+    let (_honest, _served) = network.worker(HONEST, &validator.mesh.listen_addresses()).await;
+    let (asker, _events) = network.peer(ASKER, &bootstrap).await;
+    connected(&validator, &[HONEST]).await;
+    connected(&asker, &[VALIDATOR, LIAR, ABSENT]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), *network.spec.id()).unwrap();
+    let desk = network.desk(&asker.mesh, ASKER, &store, None);
+    let signed = within(desk.ask(node(HONEST), None)).await.unwrap();
+    assert_eq!((signed.record.validator, signed.record.pings_answered), (node(VALIDATOR), 4));
 }
 
 /// The liar is connected first, and asked first or not: what it says does not count, and the next one is asked.

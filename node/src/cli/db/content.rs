@@ -24,7 +24,7 @@ use super::progress::Progress;
 use crate::chain::{persist, snapshot};
 use crate::history::{epochs, ledger, metrics, reports, resources, scores, validations, vault};
 use crate::payout::causes as told;
-use crate::{payout, peers};
+use crate::{caps, payout, peers};
 
 /// Damages of one kind that are named one by one.
 const MAX_NAMED: usize = 20;
@@ -468,6 +468,7 @@ impl Look<'_> {
                     OwnKind::Report | OwnKind::Counter | OwnKind::Command => persist::is_sound(kind, &record),
                     OwnKind::Signature => payout::watermark::is_sound(&record),
                     OwnKind::Transaction => payout::push::work::is_sound(&record),
+                    OwnKind::Maintenance => caps::is_sound(&record),
                 };
                 if !is_sound {
                     bad.add(&record.key);
@@ -598,5 +599,6 @@ pub(super) const fn own_name(kind: OwnKind) -> &'static str {
         OwnKind::Transaction => "transactions",
         OwnKind::Counter => "counters",
         OwnKind::Command => "commands",
+        OwnKind::Maintenance => "maintenance",
     }
 }

@@ -120,19 +120,31 @@ fn epochs_within_half_an_epoch_of_our_clock_are_plausible() {
 fn each_validator_gets_twice_what_is_assigned_and_no_more() {
     let (mut responder, clock) = responder(ProbeConfig::default());
     let count = |responder: &mut Responder, peer| (0..50).filter(|_| ask(responder, peer, 1).is_ok()).count();
-    assert_eq!(count(&mut responder, VALIDATOR), 8);
-    assert_eq!(count(&mut responder, OTHER_VALIDATOR), 8);
+    assert_eq!(count(&mut responder, VALIDATOR), 2 * (4 + 4), "four are assigned, and a validation has four");
+    assert_eq!(count(&mut responder, OTHER_VALIDATOR), 2 * (4 + 4));
     let now = clock.now();
     // Each ends at once.
     let echoes = |responder: &mut Responder| (0..9).filter(|_| responder.admit_echo(VALIDATOR, now).is_ok()).count();
     assert_eq!(echoes(&mut responder), 2);
     // In an epoch of which the policy asks for fewer pings, fewer are answered.
     *clock.0.lock().unwrap() = UnixMillis::new(START + 10_000);
-    assert_eq!((0..50).filter(|_| ask(&mut responder, VALIDATOR, 3).is_ok()).count(), 2);
+    assert_eq!((0..50).filter(|_| ask(&mut responder, VALIDATOR, 3).is_ok()).count(), 2 * (1 + 4));
     // Long afterwards nothing of it is remembered.
     *clock.0.lock().unwrap() = UnixMillis::new(START + 1_000_000);
     ask(&mut responder, VALIDATOR, 201).unwrap();
     assert_eq!(responder.used.len(), 1);
+}
+
+/// A validator that restarts in the epoch has forgotten both what it pinged and whom it validated.
+#[test]
+fn a_validation_takes_nothing_of_the_pings_that_are_assigned() {
+    let (mut responder, clock) = responder(ProbeConfig::default());
+    *clock.0.lock().unwrap() = UnixMillis::new(START + 10_000);
+    for boot in 0..2 {
+        let validated = (0..VALIDATION_PINGS).filter(|_| ask(&mut responder, VALIDATOR, 3).is_ok()).count();
+        assert_eq!((validated, ask(&mut responder, VALIDATOR, 3).is_ok()), (4, true), "{boot}");
+    }
+    assert_eq!(ask(&mut responder, VALIDATOR, 3), Err(Refusal::TooMany));
 }
 
 /// The draws say who may send how much in the epochs in which the validator may be; where the draw is not here yet, any validator may hold a
@@ -159,12 +171,12 @@ fn echoes_are_granted_by_the_draws_of_plausible_epochs() {
 fn a_month_that_is_used_up_has_pings_left() {
     let (mut responder, clock) = responder(ProbeConfig::default());
     let now = clock.now();
-    responder.parts.line.set_used_up(true);
+    responder.parts.line.set_left(0);
     assert_eq!(responder.admit_echo(VALIDATOR, now).unwrap_err(), Refusal::UsedUp);
     assert_eq!(responder.admit_echo(OTHER_VALIDATOR, now).unwrap_err(), Refusal::NoSeat);
     let answer = ask(&mut responder, VALIDATOR, 1).unwrap();
     assert_eq!(responder.parts.line.bytes(), 40 + u64::try_from(answer.len()).unwrap(), "a request has 40 bytes");
-    responder.parts.line.set_used_up(false);
+    responder.parts.line.set_left(u64::MAX);
     assert!(responder.admit_echo(VALIDATOR, now).is_ok());
 }
 

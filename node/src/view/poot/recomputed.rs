@@ -402,7 +402,8 @@ impl Poot<'_> {
         let epoch = epoch.unwrap_or(newest);
         let Some(EpochScores { rows, .. }) = self.scores_of(epoch)? else { return Ok(None) };
         let found = reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))?;
-        let is_suspicious = |row: &&ScoreRow| self.watch.of(epoch, &row.worker).is_some();
+        let suspicious = self.watch.of_all(epoch);
+        let is_suspicious = |row: &&ScoreRow| suspicious.contains_key(&row.worker);
         let reached = rows.iter().filter(|row| row.reachable_ms > 0);
         Ok(Some(StatisticsView {
             epoch,
