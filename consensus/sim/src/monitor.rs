@@ -79,7 +79,7 @@ pub enum Invariant {
 /// A broken invariant.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The rule that was broken.
     pub of: Invariant,
     what: String,
 }
@@ -92,7 +92,7 @@ impl fmt::Debug for Violation {
 
 /// A node's message as it leaves, and what the monitor knows of the node.
 pub struct Sent<'a> {
-    /// Whose.
+    /// The number of the node that sends it, from 0 on.
     pub node: usize,
     /// The message.
     pub gossip: &'a Gossip,

@@ -187,7 +187,7 @@ pub enum Event {
 pub struct SharedPart {
     /// For what.
     pub kind: AccountKind,
-    /// Whose.
+    /// The account of the node that is paid.
     pub node: NodeId,
     /// What it is in proportion to, among those of its kind: a member's share, or a validator's credits. 0 of the commission, which is a rate.
     pub weight: u128,

@@ -73,7 +73,7 @@ pub struct Schedule {
     works: Vec<bool>,
 }
 
-/// Always.
+/// Without limits: it works at all times.
 impl Default for Schedule {
     fn default() -> Self {
         Self { works: vec![true; WEEK] }

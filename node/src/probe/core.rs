@@ -150,7 +150,7 @@ pub enum Effect {
         worker: NodeId,
         /// About which chunks.
         deposit: DepositId,
-        /// What.
+        /// The question.
         ask: Ask,
         /// From handing it to the mesh to the whole answer.
         timeout: Duration,

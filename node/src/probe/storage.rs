@@ -41,7 +41,7 @@ pub(super) type StockId = (NodeId, u64);
 pub struct StoredAt {
     /// The worker.
     pub worker: NodeId,
-    /// Seats.
+    /// How many of the committee's seats this validator holds.
     pub seats: u8,
     /// Chunks for each of them.
     pub quota: u16,

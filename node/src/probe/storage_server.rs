@@ -70,7 +70,7 @@ pub struct StorageServerParts {
 pub struct StorageOffer {
     /// The account that asks.
     pub peer: NodeId,
-    /// What.
+    /// The request's bytes, as they came.
     pub bytes: Vec<u8>,
     /// For the answer; dropped, the peer hears that there is none.
     pub reply: Reply,

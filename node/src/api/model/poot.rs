@@ -251,7 +251,7 @@ pub struct WhyView {
 /// Something that lowered a worker's pay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseView {
-    /// What.
+    /// The cause.
     pub cause: Cause,
     /// Who can do something about it.
     pub whose: Whose,
@@ -416,7 +416,7 @@ pub struct Quantiles {
     pub min: u64,
     /// A tenth is at most this.
     pub p10: u64,
-    /// Half.
+    /// Half of the values are at most this.
     pub p50: u64,
     /// Nine tenths.
     pub p90: u64,
@@ -455,7 +455,7 @@ pub struct ValidationView {
     pub worker: NodeId,
     /// Who pinged it.
     pub validator: NodeId,
-    /// When.
+    /// When the validator had pinged it, in Unix milliseconds.
     pub time: UnixMillis,
     /// Pings sent.
     pub pings_sent: u8,
