@@ -101,9 +101,10 @@ mod tests {
     use crate::probe::chunk::StorageSecret;
 
     fn question(ask: Ask) -> Question {
-        let (network, worker) = (NetworkId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        let network = NetworkId::from_bytes([1; 32]);
+        let [validator, worker] = [5, 2].map(|byte| NodeId::from_bytes([byte; 32]));
         let secret = StorageSecret::new(Zeroizing::new([3; 32]));
-        let seed = secret.seed(&network, &worker, 7);
+        let seed = secret.seed(&network, &validator, &worker, 7);
         Question { deposit: DepositId { term: 7, tag: seed.tag() }, ask, seed, range_bytes: 1_024 }
     }
 
