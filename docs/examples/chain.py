@@ -525,6 +525,11 @@ class Chain:
             up_to = accumulate(weight for _, weight in values)
             return next(value for (value, _), weights in zip(values, up_to) if 2 * weights >= sum(weight for _, weight in values))
 
+        def all_chunks(found):
+            most = median(found)
+            total = lambda: sum(min(chunks, most) * weight for chunks, weight in found)
+            return None if most is None else policy.seats * total() // sum(weight for _, weight in found)
+
         pinged = [it for it in observations if it.sent]
         of_pings = lambda field: median([(field(it), it.seats) for it in pinged])
         passed = lambda it: it.answered + bool(it.kbit_s)
@@ -538,7 +543,7 @@ class Chain:
             success=of_pings(lambda it: ratio(passed(it), it.sent + (it.kbit_s is not None))),
             rtt_us=of_pings(lambda it: it.rtt if it.answered else 2_000_000),
             echo=None if kbit_s is None else Record(bytes=scale(worker.echo_bytes) if kbit_s else 0, kbit_s=kbit_s),
-            proved=median(proved),
+            chunks=all_chunks(proved),
             group=min(by_group, key=lambda group: (-by_group[group], group)) if is_quorum(seen) else None)
 
     def sums(self, policy, stats, at):
@@ -575,7 +580,7 @@ class Chain:
         policy = self.policy(epoch)
         length = medians.echo.bytes if medians.echo else 0
         relay = max(policy.seats, -(-policy.seats * length // policy.echo_bytes_per_credit)) if length else 0
-        chunks = policy.seats * (medians.proved or 0)
+        chunks = medians.chunks or 0
         whole = min(1 << 40, chunks * policy.storage_credits_per_gib // 1024 + chunks * policy.storage_credits_per_chunk)
         first = (epoch - 1) % policy.settle_every
         storage = whole * (first + 1) // policy.settle_every - whole * first // policy.settle_every
@@ -590,9 +595,9 @@ class Chain:
         sums = self.sums(policy, stats, epoch)
         if medians.echo:
             stats.kbit_s = medians.echo.kbit_s, epoch
-        if medians.proved is not None and worker.quota:
+        if medians.chunks is not None and worker.quota:
             floor = min(65_535, -(-policy.storage_floor_bytes // (policy.seats << 20)))
-            stats.utilisation = ratio(medians.proved, max(worker.quota, floor)), epoch
+            stats.utilisation = ratio(medians.chunks, policy.seats * max(worker.quota, floor)), epoch
         stats.quality = medians.success if medians.rtt_us <= 50_000 else medians.success * 50_000 // medians.rtt_us
         stats.trust = (15 * stats.trust + medians.success) // 16
         parts = Record(

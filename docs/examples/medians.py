@@ -90,6 +90,13 @@ def median(values, is_there, seats):
     return np.where(quorum(is_there, seats), middle, -1)
 
 
+def all_chunks(values, is_there, seats):
+    """Chunks of all seats, where none that is there counts for more than the median; -1 without a quorum."""
+    most, held = median(values, is_there, seats), np.where(is_there, seats, 0)
+    total = (np.minimum(np.where(is_there, values, 0), most[:, None]) * held).sum(axis=1)
+    return np.where(most < 0, -1, SEATS * total // np.maximum(held.sum(axis=1), 1))
+
+
 def mode(groups, is_there, seats):
     """The group with most seats, of equal ones the smallest; -1 without a quorum."""
     held = np.where(is_there, seats, 0)
@@ -116,19 +123,19 @@ def score(it):
 
     reachable, success, rtt = (median(field, pinged, seats) for field in (reachable, success, rtt))
     is_measured = reachable >= 0
-    speed, proved = median(kbit_s, echoed, seats), median(it["chunks"], challenged, seats)
+    speed, chunks = median(kbit_s, echoed, seats), all_chunks(it["chunks"], challenged, seats)
     echoed_bytes = np.where(speed < 0, -1, np.where(speed > 0, it["echo_bytes"], 0))
     group = mode(it["group"], it["group"] >= 0, seats)
 
     has_echo = echoed_bytes > 0
     relay = np.maximum(np.where(has_echo, SEATS, 0), -(-SEATS * np.maximum(echoed_bytes, 0) // BYTES_PER_CREDIT))
-    whole = SEATS * np.maximum(proved, 0) * CHUNK * CREDITS_PER_GIB >> 30
+    whole = np.maximum(chunks, 0) * CHUNK * CREDITS_PER_GIB >> 30
     number = (EPOCH - 1) % SETTLE_EVERY
     storage = whole * (number + 1) // SETTLE_EVERY - whole * number // SETTLE_EVERY
     credits = (relay + storage) // it["sharers"]
 
     floor = -(-STORAGE_FLOOR // (SEATS * CHUNK))
-    utilisation = np.where((proved >= 0) & (it["quota"] > 0), ratio(proved, np.maximum(it["quota"], floor)), 0)
+    utilisation = np.where((chunks >= 0) & (it["quota"] > 0), ratio(chunks, SEATS * np.maximum(it["quota"], floor)), 0)
     parts = (
         ratio(reachable // 1_000, np.int64(FULL_SESSION_S)),
         ratio(credits, np.int64(FULL_CREDITS)),
@@ -139,7 +146,7 @@ def score(it):
         (15 * FIRST_TRUST + success) // 16,
     )
     total = sum(weight * part for weight, part in zip(WEIGHTS, parts)) // ONE
-    row = (reachable, success, rtt, echoed_bytes, speed, proved, group, relay, storage, credits, *parts, total)
+    row = (reachable, success, rtt, echoed_bytes, speed, chunks, group, relay, storage, credits, *parts, total)
     return [np.where(is_measured, field, -1) for field in row]
 
 

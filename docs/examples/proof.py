@@ -164,7 +164,7 @@ def score(network, given, state_root):
             "sharers": row.sharers, "credits": row.credits, "reachable_ms": row.reachable_ms, "components": row.components,
             "success_ppm": measured.success, "rtt_us": measured.rtt_us,
             "echo_bytes": measured.echo and measured.echo.bytes, "echo_kbit_s": measured.echo and measured.echo.kbit_s,
-            "proved_chunks": measured.proved, "network_group": measured.group and group_text(measured.group),
+            "proved_chunks": measured.chunks, "network_group": measured.group and group_text(measured.group),
         }
     return claim, state, scores
 

@@ -251,7 +251,7 @@ fn metric_view(metric: &Metric) -> MetricView {
 /// Names of the score's components that are 0 because nothing was measured lately.
 fn unmeasured(row: &ScoreRow) -> Vec<String> {
     let parts = [
-        ("utilisation", row.components.utilisation, row.aggregate.proved.is_some()),
+        ("utilisation", row.components.utilisation, row.aggregate.chunks.is_some()),
         ("bandwidth", row.components.bandwidth, row.aggregate.echo.is_some()),
     ];
     let missing = parts.into_iter().filter(|(_, part, is_measured)| *part == Ppm::ZERO && !is_measured);

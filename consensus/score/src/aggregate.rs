@@ -3,6 +3,9 @@
 //! What was sent and failed is the worst value there is. Only what was not sent abstains: so nobody gains by answering near or
 //! fast validators alone, and no validator's own trouble counts against a worker. Each kind of measurement needs a quorum of its own:
 //! whoever could not make it leaves nobody else to decide alone.
+//!
+//! Chunks are no median alone: a worker that keeps those of 11 of 21 seats is not paid for all 21. What each seat found counts up to the
+//! median, and all of them together stand for those of all seats.
 
 use lucid_types::amount::Ppm;
 use lucid_types::log_scale::LogScale;
@@ -12,7 +15,7 @@ use lucid_types::report::Observation;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::ScoredWorker;
-use crate::median::{Weighted, weighted_median, weighted_mode};
+use crate::median::{Weighted, capped_total, weighted_median, weighted_mode};
 
 /// A ping is answered within this many microseconds, or it counts as unanswered; the round-trip time of whom nobody reaches.
 pub const PING_TIMEOUT_US: u64 = 2_000_000;
@@ -55,8 +58,8 @@ pub struct Aggregate {
     pub rtt_us: u64,
     /// The echo; `None` if too few sent one.
     pub echo: Option<EchoMedian>,
-    /// Chunks proved for each storage seat, 0 if most challenges failed; `None` if too few were made.
-    pub proved: Option<u16>,
+    /// Chunks proved for all storage seats together, 0 if most challenges failed; `None` if too few were made.
+    pub chunks: Option<u32>,
     /// Where most saw it; `None` if too few saw it.
     pub group: Option<NetworkGroup>,
 }
@@ -84,14 +87,14 @@ pub fn aggregate(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<
     let kbit_s = found.median(probes.iter().filter_map(|it| Some((it.seen.echo_kbit_s?.value(), it.seats))));
     // Who holds half of the seats found the same throughput or more, or none at all: so the bytes go with it.
     let bytes = |kbit_s| if kbit_s > 0 { worker.echo_bytes.map_or(0, LogScale::value) } else { 0 };
-    let proved = found.median(stored.iter().map(|it| (it.chunks.into(), it.seats)));
+    let chunks = found.total(stored.iter().map(|it| (it.chunks.into(), it.seats)));
     let group = found.mode(probes.iter().filter_map(|it| Some((it.seen.group?.number(), it.seats))));
     Some(Aggregate {
         reachable_ms,
         success: Ppm::ratio(success, Ppm::ONE.get().into()),
         rtt_us,
         echo: kbit_s.map(|kbit_s| EchoMedian { bytes: bytes(kbit_s), kbit_s }),
-        proved: proved.and_then(|chunks| u16::try_from(chunks).ok()),
+        chunks: chunks.and_then(|chunks| u32::try_from(chunks).ok()),
         group: group.map(NetworkGroup::from_number),
     })
 }
@@ -107,6 +110,13 @@ impl Found<'_> {
     /// The median; `None` if the seats make no quorum.
     fn median(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
         self.is_quorum(found).then(|| weighted_median(&mut self.values)).flatten()
+    }
+
+    /// What all seats would have found, if each of those that said nothing had found the mean of the others, of whom none counts for more than
+    /// the median; likewise.
+    fn total(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
+        let median = self.median(found)?;
+        capped_total(&self.values, median, self.policy.seats.into())
     }
 
     /// What most seats found, likewise.
@@ -204,7 +214,7 @@ mod tests {
             success: Ppm::new(800_000),
             rtt_us: 800,
             echo: Some(EchoMedian { bytes: 256 << 10, kbit_s: LogScale::encode(90_000).value() }),
-            proved: None,
+            chunks: None,
             group: Some(HERE),
         };
         assert_eq!(all, Some(expected), "the middle of 4/4, 3/4 and nothing");
@@ -230,19 +240,28 @@ mod tests {
         assert_eq!(of(&policy, &[(1, observation()), (2, blind)]), None, "no quorum pinged");
     }
 
+    /// What seats that found these many chunks make of them, with `n_seats` of all.
+    fn chunks_of(n_seats: u32, stored: &[(u8, u16)]) -> Option<u32> {
+        let probes = vec![Probe { seats: u8::try_from(n_seats).unwrap(), seen: observation() }];
+        let stored = stored.iter().map(|(seats, chunks)| Stored { seats: *seats, chunks: *chunks }).collect();
+        aggregate(&policy(n_seats, 1), &worker(), &Seen { probes, stored }).unwrap().chunks
+    }
+
     #[test]
-    fn chunks_have_a_median_of_their_own() {
-        let proved = |policy: &Policy, stored: &[(u8, u16)]| {
-            let probes = vec![Probe { seats: 21, seen: observation() }];
-            let stored = stored.iter().map(|(seats, chunks)| Stored { seats: *seats, chunks: *chunks }).collect();
-            aggregate(policy, &worker(), &Seen { probes, stored }).unwrap().proved
-        };
-        let policy = policy(21, 1);
-        assert_eq!(proved(&policy, &[(7, 100), (7, 60), (7, 0)]), Some(60));
-        assert_eq!(proved(&policy, &[(10, 100), (11, 0)]), Some(0), "most challenges failed");
-        assert_eq!(proved(&policy, &[(14, 100)]), Some(100));
-        assert_eq!(proved(&policy, &[(13, 100)]), None, "vacant seats count for the quorum");
-        assert_eq!(proved(&policy, &[]), None);
+    fn chunks_are_those_of_all_seats_and_none_counts_above_the_median() {
+        let chunks = |stored: &[(u8, u16)]| chunks_of(21, stored);
+        assert_eq!(chunks(&[(21, 100)]), Some(2_100));
+        assert_eq!(chunks(&[(7, 100), (7, 60), (7, 0)]), Some(840), "60 of fourteen seats");
+        assert_eq!(chunks(&[(11, 100), (10, 0)]), Some(1_100), "those of eleven seats");
+        assert_eq!(chunks(&[(10, 100), (11, 0)]), Some(0), "most challenges failed");
+        assert_eq!(chunks(&[(14, 100)]), Some(2_100), "who says nothing changes nothing");
+        assert_eq!(chunks(&[(8, 100), (6, 0)]), Some(1_200), "of 21 like these fourteen");
+        assert_eq!(chunks(&[(8, 1), (8, 0)]), Some(0), "the lower of two halves");
+        assert_eq!(chunks(&[(9, 1), (8, 0)]), Some(11), "floor(21 * 9 / 17)");
+        assert_eq!(chunks(&[(11, 3), (10, u16::MAX)]), Some(63), "a liar counts no more than the median");
+        assert_eq!(chunks(&[(13, 100)]), None, "vacant seats count for the quorum");
+        assert_eq!(chunks(&[]), None);
+        assert_eq!(chunks_of(100, &[(100, u16::MAX)]), Some(6_553_500));
     }
 
     #[test]
@@ -325,14 +344,49 @@ mod tests {
             prop_assert!(within(found.success.get().into(), &|o| success(o).get().into()));
             prop_assert!(within(echo.kbit_s, &|o| o.echo_kbit_s.unwrap().value()));
             prop_assert!(within(echo.bytes, &bytes));
-            let chunks: Vec<_> = honest.iter().map(|(.., chunks)| *chunks).collect();
-            prop_assert!(chunks.iter().min().copied() <= found.proved && found.proved <= chunks.iter().max().copied());
+            // Seats that find none lower it by their share; nobody raises it.
+            let most = honest.iter().map(|(.., chunks)| u32::from(*chunks)).max().unwrap();
+            prop_assert!(found.chunks <= Some(weight(&all) * most));
             // A group that more than half of the seats saw is agreed on.
             let here = honest.iter().filter(|(_, seen, _)| seen.group == Some(HERE));
             let here: u32 = here.map(|(seats, ..)| u32::from(*seats)).sum();
             if 2 * here > weight(&all) && 3 * here >= 2 * weight(&all) {
                 prop_assert_eq!(found.group, Some(HERE));
             }
+        }
+
+        /// All seats found at most the median, and more chunks of any of them are not fewer of all.
+        #[test]
+        fn chunks_are_bounded_and_monotone(
+            mut stored in prop::collection::vec((1u8..5, any::<u16>()), 1..25),
+            place: prop::sample::Index,
+            more: u16,
+        ) {
+            let n_seats = stored.iter().map(|(seats, _)| u32::from(*seats)).sum();
+            let before = chunks_of(n_seats, &stored).unwrap();
+            let mut each: Vec<_> = stored.iter().flat_map(|(seats, n)| vec![*n; usize::from(*seats)]).collect();
+            each.sort_unstable();
+            prop_assert!(before <= n_seats * u32::from(each[(each.len() - 1) / 2]));
+            let it = place.index(stored.len());
+            stored[it].1 = stored[it].1.saturating_add(more);
+            prop_assert!(before <= chunks_of(n_seats, &stored).unwrap());
+        }
+
+        /// Less than half of the seats without a chunk cost their share, and as many that claim anything gain nothing.
+        #[test]
+        fn a_minority_of_seats_costs_its_share_and_gains_nothing(
+            n_seats in 1u8..=100,
+            minority in 0u8..50,
+            chunks: u16,
+            honest in prop::collection::vec(any::<u16>(), 51),
+        ) {
+            let minority = minority.min((n_seats - 1) / 2);
+            let k = u32::from(n_seats);
+            let without = chunks_of(k, &[(n_seats - minority, chunks), (minority, 0)]);
+            prop_assert_eq!(without, Some(u32::from(chunks) * (k - u32::from(minority))));
+            let honest: Vec<_> = honest.into_iter().cycle().take(usize::from(n_seats - minority)).collect();
+            let stored: Vec<_> = honest.iter().map(|n| (1, *n)).chain([(minority, u16::MAX)]).collect();
+            prop_assert!(chunks_of(k, &stored) <= honest.iter().max().map(|most| k * u32::from(*most)));
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn earned(policy: &Policy, epoch: Epoch, medians: &Aggregate) -> Earned {
     let seats = u64::from(policy.seats);
     let bytes = medians.echo.map_or(0, |echo| echo.bytes);
     let sessions = if bytes > 0 { seats } else { 0 };
-    let chunks = seats * u64::from(medians.proved.unwrap_or(0));
+    let chunks = u64::from(medians.chunks.unwrap_or(0));
     let whole = storage_credits(policy, chunks * Policy::CHUNK_BYTES, chunks);
     let (epochs, number) = (policy.settle_every.max(1), epoch.get().saturating_sub(1));
     let of_first = |n: u64| u128::from(whole.get()) * u128::from(n) / u128::from(epochs);
@@ -67,9 +67,9 @@ mod tests {
     use super::*;
     use crate::aggregate::EchoMedian;
 
-    fn medians(bytes: u64, proved: u16) -> Aggregate {
+    fn medians(bytes: u64, chunks: u32) -> Aggregate {
         let echo = Some(EchoMedian { bytes, kbit_s: u64::from(bytes > 0) });
-        Aggregate { echo, proved: Some(proved), ..Aggregate::default() }
+        Aggregate { echo, chunks: Some(chunks), ..Aggregate::default() }
     }
 
     #[test]
@@ -125,14 +125,13 @@ mod tests {
         fn the_parts_of_a_settlement_are_the_whole(
             settle_every in 1u64..2_000,
             settlement in 1u64..1_000,
-            proved: u16,
+            chunks in 0u32..21 * 65_536,
             per_gib in 0u64..1_000,
         ) {
             let policy = Policy { settle_every, storage_credits_per_gib: per_gib, ..Policy::default() };
-            let chunks = 21 * u64::from(proved);
-            let whole = storage_credits(&policy, chunks << 20, chunks).get();
+            let whole = storage_credits(&policy, u64::from(chunks) << 20, chunks.into()).get();
             let epochs = (settlement - 1) * settle_every + 1..=settlement * settle_every;
-            let part = |epoch| earned(&policy, Epoch::new(epoch), &medians(0, proved)).storage.get();
+            let part = |epoch| earned(&policy, Epoch::new(epoch), &medians(0, chunks)).storage.get();
             let parts: Vec<_> = epochs.map(part).collect();
             prop_assert_eq!(parts.iter().sum::<u64>(), whole);
             prop_assert!(parts.iter().all(|part| *part == whole / settle_every || *part == whole.div_ceil(settle_every)));

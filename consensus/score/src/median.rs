@@ -54,6 +54,19 @@ pub fn weighted_median(values: &mut [Weighted]) -> Option<u64> {
     None
 }
 
+/// `floor(n * sum / weight)`: the sum of the values by weight, none of which counts for more than `most`, of `n` in place of all weight.
+///
+/// `None` when there is no weight, or if it does not fit.
+pub fn capped_total(values: &[Weighted], most: u64, n: u64) -> Option<u64> {
+    let mut sums = Some((0u64, 0u64));
+    for it in values {
+        let capped = it.weight().checked_mul(it.value().min(most));
+        sums = sums.zip(capped).and_then(|((sum, all), capped)| Some((sum.checked_add(capped)?, all + it.weight())));
+    }
+    let (sum, all) = sums?;
+    n.checked_mul(sum)?.checked_div(all)
+}
+
 /// The value with most weight, of equal ones the smallest.
 ///
 /// `None` when there is no value. The order of `values` does not matter; it is theirs afterwards.

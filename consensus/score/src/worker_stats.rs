@@ -44,7 +44,7 @@ pub struct ScoreRow {
 
 impl Wire for ScoreRow {
     /// Worker, credits, reachable time, seven components, score, and medians with everything present.
-    const MAX_BYTES: usize = 32 + 16 + 2 + 8 + 8 + 7 * 4 + 4 + (8 + 4 + 8 + 17 + 3 + 7);
+    const MAX_BYTES: usize = 32 + 16 + 2 + 8 + 8 + 7 * 4 + 4 + (8 + 4 + 8 + 17 + 5 + 7);
 }
 
 /// What became of a worker's epoch.
@@ -199,9 +199,9 @@ impl WorkerStats {
             if let Some(echo) = medians.echo {
                 self.kbit_s = (echo.kbit_s, epoch);
             }
-            if let Some(proved) = medians.proved.filter(|_| worker.quota > 0) {
-                let wanted = worker.quota.max(policy.storage_floor());
-                self.utilisation = (Ppm::ratio(proved.into(), wanted.into()), epoch);
+            if let Some(chunks) = medians.chunks.filter(|_| worker.quota > 0) {
+                let wanted = policy.chunks_of_all(worker.quota.max(policy.storage_floor()));
+                self.utilisation = (Ppm::ratio(chunks.into(), wanted.into()), epoch);
             }
             self.quality = quality(medians.success, medians.rtt_us);
             self.trust = next_trust(self.trust, medians.success);

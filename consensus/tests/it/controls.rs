@@ -349,9 +349,22 @@ fn failures_that_do_not_count_are_found() {
 broken!(StorageByMean: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
     let all = || seen.stored.iter().map(|it| (u32::from(it.seats), u32::from(it.chunks)));
     let sum: u32 = all().map(|(seats, chunks)| seats * chunks).sum();
-    let mean = sum.checked_div(all().map(|(seats, _)| seats).sum()).and_then(|mean| u16::try_from(mean).ok());
-    Some(Aggregate { proved: mean, ..aggregate(policy, worker, seen)? })
+    let chunks = (policy.seats * sum).checked_div(all().map(|(seats, _)| seats).sum());
+    Some(Aggregate { chunks, ..aggregate(policy, worker, seen)? })
 });
+
+broken!(StorageByMedian: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let mut each: Vec<_> = seen.stored.iter().flat_map(|it| vec![it.chunks; usize::from(it.seats)]).collect();
+    each.sort_unstable();
+    let medians = aggregate(policy, worker, seen)?;
+    let median = each.get(each.len().saturating_sub(1) / 2).filter(|_| medians.chunks.is_some());
+    Some(Aggregate { chunks: median.map(|it| policy.chunks_of_all(*it)), ..medians })
+});
+
+#[test]
+fn storage_of_half_the_seats_that_pays_as_all_is_found() {
+    control(&StorageByMedian, &[Invariant::Medians], 30, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
 
 #[test]
 fn storage_that_one_liar_can_raise_is_found() {

@@ -226,7 +226,7 @@ pub(crate) fn epoch_scores() -> EpochScores {
         success: ppm(800_000),
         rtt_us: 1_234,
         echo: Some(EchoMedian { bytes: 262_144, kbit_s: 98_765 }),
-        proved: Some(1_560),
+        chunks: Some(21 * 1_560),
         group: Some(THERE),
     };
     let row = |worker, aggregate| ScoreRow {

@@ -337,6 +337,11 @@ impl Policy {
         u16::try_from(self.storage_floor_bytes.div_ceil(seat_bytes)).unwrap_or(u16::MAX)
     }
 
+    /// Chunks of all storage seats together, of each of which there are so many.
+    pub const fn chunks_of_all(&self, of_each: u16) -> u32 {
+        self.seats.saturating_mul(of_each as u32)
+    }
+
     /// Whole chunks of one seat in so many bytes.
     const fn seat_chunks(&self, bytes: u64) -> u64 {
         let seats = if self.seats == 0 { 1 } else { self.seats as u64 };

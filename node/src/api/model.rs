@@ -299,8 +299,8 @@ pub struct ScoreView {
     pub echo_bytes: Option<u64>,
     /// Its throughput in kbit/s, likewise.
     pub echo_kbit_s: Option<u64>,
-    /// Storage chunks proved for each storage seat; `null` if too few challenged it.
-    pub proved_chunks: Option<u16>,
+    /// Storage chunks proved for all storage seats together; `null` if too few challenged it.
+    pub proved_chunks: Option<u32>,
     /// Where it was seen; `null` if too few saw it.
     pub network_group: Option<NetworkGroup>,
 }

@@ -9,7 +9,7 @@
 //! that no block stands for another; the header's and the trailer's covers what stands before it.
 //!
 //! A chunk counts once it is synced. What a crash leaves of one that was being written is its last slot, whose every sum is looked at when
-//! the file is opened.
+//! the file is opened. Of the others nothing is read by then, however many there are: what has become of them is found when they are read.
 
 use std::fs::File;
 use std::io;
@@ -107,10 +107,6 @@ impl<D: Disk> DepositFile<D> {
     pub(super) fn open(disk: D, owner: &Owner, validator: &NodeId, term: u64) -> io::Result<Option<Self>> {
         let length = disk.len()?;
         let Some(mut file) = Self::look(disk, owner, validator, term)? else { return Ok(None) };
-        let slots = std::mem::take(&mut file.count);
-        while file.count < slots && file.trailer(file.count).is_ok_and(|sums| sums.is_some()) {
-            file.count += 1;
-        }
         // Only the last one can be torn: those before it were synced before it was begun.
         if let Some(last) = file.count.checked_sub(1)
             && !file.is_whole(last)
@@ -223,9 +219,7 @@ impl<D: Disk> DepositFile<D> {
     }
 
     fn is_whole(&self, index: u32) -> bool {
-        let starts = (0..BLOCKS).map(|place| u32::try_from(place * BLOCK).unwrap_or(u32::MAX));
-        let ranges: Vec<_> = starts.map(|offset| ChunkRange { index, offset }).collect();
-        self.read(&ranges, BLOCK).is_ok()
+        self.read(&[ChunkRange { index, offset: 0 }], CHUNK_BYTES).is_ok()
     }
 
     #[cfg(test)]

@@ -206,33 +206,64 @@ fn a_check_names_what_is_wrong_and_changes_nothing() {
     assert_eq!(check(&path, &OWNER).unwrap(), Checked { chunks: 1, ..Checked::default() });
 }
 
-/// While they are read and written, chunks go: nothing is served that was not deposited, and the sum of all lengths stays right.
+/// However many chunks there are, opening their file reads the last one. Damage before it is found when it is read.
+#[test]
+fn opening_reads_the_last_chunk_alone() {
+    let mut file = DepositFile::create(Failing::new(Vec::new(), u32::MAX), &OWNER, &VALIDATOR, &DEPOSIT).unwrap();
+    for index in 0..6 {
+        file.append(&chunk(index)).unwrap();
+    }
+    let mut bytes = file.into_disk().cached.into_inner().unwrap();
+    // The trailer of the third.
+    bytes[PAGE + 3 * (CHUNK_BYTES + PAGE) - PAGE] ^= 1;
+    let file = reopened(bytes).unwrap();
+    assert_eq!(file.count(), 6);
+    let damaged: Vec<_> = file.damaged().collect();
+    assert_eq!(damaged, [2]);
+    assert!(matches!(file.read(&[range(2, 0)], 1_024), Err(ReadFault::Damaged { index: 2, .. })));
+    let file = reopened(file.into_disk().cached.into_inner().unwrap()).unwrap();
+    let most = HEADER_BYTES + SLOT_BYTES;
+    assert!(file.count() == 6 && file.into_disk().n_read.into_inner().unwrap() <= most);
+}
+
+/// While they are read and written, chunks go: nothing is served that was not deposited, and the sum of all lengths is right, whatever of them is
+/// there.
 #[test]
 fn collecting_and_depositing_at_the_same_time_lose_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let first = chunk(0);
-    std::thread::scope(|scope| {
-        for validator in [VALIDATOR, OTHER] {
-            let (store, first) = (store.clone(), first.clone());
-            scope.spawn(move || {
-                for _ in 0..20 {
-                    let _raced = store.deposit(&validator, &DEPOSIT, 0, &first, ROOM);
-                    if let Ok(bytes) = store.read(&validator, &DEPOSIT, &[range(0, 0)], RANGE) {
-                        assert_eq!(bytes, first[..1_024]);
+    let chunks = [chunk(0), chunk(1), chunk(2)];
+    let lengths = || fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().metadata().unwrap().len()).sum::<u64>();
+    let mut n_there = 0;
+    for round in 0..8 {
+        std::thread::scope(|scope| {
+            for validator in [VALIDATOR, OTHER] {
+                let (store, chunks) = (store.clone(), &chunks);
+                scope.spawn(move || {
+                    for index in (0..3).cycle().take(12) {
+                        let place = usize::try_from(index).unwrap();
+                        let _raced = store.deposit(&validator, &DEPOSIT, index, &chunks[place], ROOM);
+                        if let Ok(bytes) = store.read(&validator, &DEPOSIT, &[range(index, 0)], RANGE) {
+                            assert_eq!(bytes, chunks[place][..1_024]);
+                        }
                     }
+                });
+            }
+            let store = store.clone();
+            scope.spawn(move || {
+                for n in 0..12 {
+                    // Files are shortened and removed in turn.
+                    store.collect(|it, _| (*it == VALIDATOR || n % 3 != round % 3).then_some(n % 2 + 1), u64::MAX);
                 }
             });
-        }
-        let store = store.clone();
-        scope.spawn(move || {
-            for _ in 0..40 {
-                store.collect(|_, _| None, 0);
-            }
         });
-    });
+        assert_eq!(store.bytes(), lengths(), "round {round}");
+        n_there += u32::from(store.bytes() > 0);
+    }
+    assert!(n_there > 4, "in most rounds something is there: {n_there}");
+    assert_eq!(open(dir.path()).bytes(), store.bytes());
     store.collect(|_, _| None, 0);
-    assert_eq!((store.bytes(), fs::read_dir(dir.path()).unwrap().count()), (0, 0));
+    assert_eq!((store.bytes(), lengths()), (0, 0));
 }
 
 /// A disk that loses power: what was written since the last sync is there in part, page by page.
@@ -242,11 +273,18 @@ struct Failing {
     cached: Mutex<Vec<u8>>,
     /// Writes, syncs and changes of the length that still succeed.
     left: Mutex<u32>,
+    /// Bytes that were read.
+    n_read: Mutex<u64>,
 }
 
 impl Failing {
     fn new(bytes: Vec<u8>, left: u32) -> Self {
-        Self { durable: Mutex::new(bytes.clone()), cached: Mutex::new(bytes), left: Mutex::new(left) }
+        Self {
+            durable: Mutex::new(bytes.clone()),
+            cached: Mutex::new(bytes),
+            left: Mutex::new(left),
+            n_read: Mutex::default(),
+        }
     }
 
     fn step(&self) -> io::Result<()> {
@@ -273,6 +311,7 @@ impl Disk for Failing {
         let (cached, at) = (self.cached.lock().unwrap(), usize::try_from(at).unwrap());
         let found = cached.get(at..at + bytes.len()).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         bytes.copy_from_slice(found);
+        *self.n_read.lock().unwrap() += bytes.len() as u64;
         Ok(())
     }
 

@@ -208,7 +208,7 @@ fn show_one(api: &Api, ShowArgs { worker, epoch, json }: &ShowArgs) -> anyhow::R
         };
         let rows: Vec<_> = Components::NAMES.into_iter().enumerate().map(row).collect();
         let shared = if score.sharers > 1 { format!(", divided by {}", score.sharers) } else { String::new() };
-        let chunks = |n: u16| format!("{n} chunks a seat");
+        let chunks = |n: u32| format!("{n} chunks");
         let mut lines = vec![
             ("worker", score.worker.to_string()),
             ("epoch", score.epoch.to_string()),

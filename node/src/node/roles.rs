@@ -517,7 +517,7 @@ fn assignments(wires: &Wires, (network, me): (NetworkId, NodeId), secret: Storag
             let (policy, open) = (state.policy(epoch), open_settlement(&state));
             let stored_at = |worker: &ScoredWorker, seats, settlement| {
                 let term = term_start(policy, &worker.node, settlement);
-                let deposit = secret.deposit(&network, &worker.node, term);
+                let deposit = secret.deposit(&network, &me, &worker.node, term);
                 let is_challenged = settlement == open;
                 StoredAt { worker: worker.node, seats, quota: worker.quota, deposit, is_challenged }
             };

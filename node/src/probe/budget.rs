@@ -12,6 +12,8 @@ const ECHOES: usize = 64;
 const QUESTIONS: usize = 1_024;
 /// Deposits in flight: more would go no faster over one line, and share it with echoes.
 const DEPOSITS: usize = 4;
+/// Of a worker's chunks for a term one in so many is deposited again: enough for a disk that errs, too little to be worth throwing chunks away.
+const AGAIN_PART: u32 = 8;
 
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct CoreLimits {
     pub questions: usize,
     /// Deposits of chunks in flight.
     pub deposits: usize,
+    /// Of a worker's chunks for a term one in so many is deposited again, if it has lost them or did not take them in time.
+    pub again_part: u32,
 }
 
 impl CoreLimits {
@@ -44,6 +48,7 @@ impl CoreLimits {
             echo_bytes: policy.echo_max_bytes.saturating_mul(LARGEST_ECHOES),
             questions: QUESTIONS,
             deposits: DEPOSITS,
+            again_part: AGAIN_PART,
         }
     }
 }

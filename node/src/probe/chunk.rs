@@ -1,7 +1,7 @@
 //! The bytes of the chunks that a validator deposits: of a secret that never leaves it, so that no chunk has to be kept.
 //!
 //! ```text
-//! seed    = derive("lucid storage seed 1", secret, network id, worker, term as u64)
+//! seed    = derive("lucid storage seed 1", secret, network id, validator, worker, term as u64)
 //! deposit = derive("lucid storage deposit 1", seed), which is public
 //! chunk i = the first 2^20 bytes of BLAKE3 keyed with the seed over i as u32, little-endian
 //! ```
@@ -25,15 +25,17 @@ impl StorageSecret {
         Self(secret)
     }
 
-    /// The seed of what is deposited with a worker for the term that begins in a settlement.
-    pub fn seed(&self, network: &NetworkId, worker: &NodeId, term: u64) -> ChunkSeed {
-        let parts: [&[u8]; 4] = [self.0.as_slice(), network.as_bytes(), worker.as_bytes(), &term.to_le_bytes()];
+    /// The seed of what a validator deposits with a worker for the term that begins in a settlement. Validators have chunks of their own, also if
+    /// they have the same secret: no worker keeps one for two.
+    pub fn seed(&self, network: &NetworkId, validator: &NodeId, worker: &NodeId, term: u64) -> ChunkSeed {
+        let term = term.to_le_bytes();
+        let parts: [&[u8]; 5] = [self.0.as_slice(), network.as_bytes(), validator.as_bytes(), worker.as_bytes(), &term];
         ChunkSeed(Zeroizing::new(*Hash::derive("lucid storage seed 1", &parts).as_bytes()))
     }
 
     /// The name of that deposit.
-    pub fn deposit(&self, network: &NetworkId, worker: &NodeId, term: u64) -> DepositId {
-        DepositId { term, tag: self.seed(network, worker, term).tag() }
+    pub fn deposit(&self, network: &NetworkId, validator: &NodeId, worker: &NodeId, term: u64) -> DepositId {
+        DepositId { term, tag: self.seed(network, validator, worker, term).tag() }
     }
 }
 
@@ -75,6 +77,7 @@ mod tests {
     use super::*;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+    const VALIDATOR: NodeId = NodeId::from_bytes([5; 32]);
     const WORKER: NodeId = NodeId::from_bytes([2; 32]);
 
     fn secret(byte: u8) -> StorageSecret {
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_range_is_that_part_of_its_chunk() {
-        let seed = secret(3).seed(&NETWORK, &WORKER, 7);
+        let seed = secret(3).seed(&NETWORK, &VALIDATOR, &WORKER, 7);
         let ranges = [(0, 0), (0, 1), (5, 63), (5, 65_000), (9, (1 << 20) - 100)]
             .map(|(index, offset)| ChunkRange { index, offset });
         let part = |it: &ChunkRange| {
@@ -104,16 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_network_worker_and_term_has_a_deposit_of_its_own() {
+    fn every_secret_network_validator_worker_and_term_has_a_deposit_of_its_own() {
         let deposits = [
-            secret(3).deposit(&NETWORK, &WORKER, 7),
-            secret(4).deposit(&NETWORK, &WORKER, 7),
-            secret(3).deposit(&NetworkId::from_bytes([9; 32]), &WORKER, 7),
-            secret(3).deposit(&NETWORK, &NodeId::from_bytes([9; 32]), 7),
-            secret(3).deposit(&NETWORK, &WORKER, 8),
+            secret(3).deposit(&NETWORK, &VALIDATOR, &WORKER, 7),
+            secret(4).deposit(&NETWORK, &VALIDATOR, &WORKER, 7),
+            secret(3).deposit(&NetworkId::from_bytes([9; 32]), &VALIDATOR, &WORKER, 7),
+            secret(3).deposit(&NETWORK, &NodeId::from_bytes([9; 32]), &WORKER, 7),
+            secret(3).deposit(&NETWORK, &WORKER, &VALIDATOR, 7),
+            secret(3).deposit(&NETWORK, &VALIDATOR, &NodeId::from_bytes([9; 32]), 7),
+            secret(3).deposit(&NETWORK, &VALIDATOR, &WORKER, 8),
         ];
         let tags: std::collections::BTreeSet<_> = deposits.iter().map(|it| it.tag).collect();
         assert_eq!(tags.len(), deposits.len());
-        assert_eq!(secret(3).deposit(&NETWORK, &WORKER, 7), deposits[0]);
+        assert_eq!(secret(3).deposit(&NETWORK, &VALIDATOR, &WORKER, 7), deposits[0]);
     }
 }

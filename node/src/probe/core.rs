@@ -250,7 +250,7 @@ impl Core {
         let mut draws = Draws::from_seed(seed);
         let Plan { pings, echoes, last_ping, last_echo } =
             schedule::plan(&policy, bounds, &assignment.workers, &mut draws);
-        let storage = Storage::begin(&policy, bounds, &assignment.stored, &kept.stock, &mut draws);
+        let storage = Storage::begin(&policy, &limits, bounds, &assignment.stored, &kept.stock, &mut draws);
         let worker = |id: NodeId, echo_bytes: Option<LogScale>| {
             let reach = kept.reach.reach(&id, bounds.start, down_time(&policy.fixed()));
             (id, Worker { reach, echo_bytes: echo_bytes.map_or(0, LogScale::value), ..Worker::default() })

@@ -197,7 +197,7 @@ impl Prober {
             }
             Effect::Storage { worker, deposit, ask, timeout } => {
                 let key = (self.parts.key_of)(&worker);
-                let seed = self.parts.secret.seed(&self.network, &worker, deposit.term);
+                let seed = self.parts.secret.seed(&self.network, &self.parts.me, &worker, deposit.term);
                 let range_bytes = self.parts.genesis.policy.storage_range_bytes;
                 let question = Question { deposit, ask, seed, range_bytes };
                 under_way.spawn(async move { ask_storage(&mesh, (worker, key), question, timeout).await });

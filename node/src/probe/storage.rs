@@ -5,15 +5,18 @@
 //!                                '---- at its random time: Ask::Challenge --> proved, or 0
 //! ```
 //!
-//! What a worker holds is asked of it: a lie upwards fails the challenge, a lie downwards proves less. So nothing has to be remembered for
-//! longer than an epoch, and what is remembered may be lost.
+//! What a worker holds is asked of it: a lie upwards fails the challenge, a lie downwards proves less. What is remembered beside, for a term, is
+//! [`known`]'s.
 //!
 //! **Whose fault.** A challenge that was sent and not answered rightly and in time proves nothing, and so does one for which its worker could not be
 //! reached. With nothing deposited, it is the worker's doing if it has refused or dropped what was offered. Else the validator abstains: it had no
-//! time, no slots or no budget of its own, or the worker has not seen the block yet that draws it.
+//! time, no slots or no budget of its own, or this is the first epoch in which it has to do with the worker in the term, which may not have seen the block
+//! yet that says so.
+//!
+//! **Busy.** A worker that is too busy is asked again after a pause, and after a longer one, to the end of the epoch. Only then it has failed.
 //!
 //! One request at a time goes to a worker for each term, so at most two are under way, as its protocol allows: if our mesh finds
-//! more pending, the worker has left earlier ones unanswered.
+//! more pending, the worker has left earlier ones unanswered. Of deposits it takes one at a time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,14 +27,26 @@ use lucid_types::policy::Policy;
 use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal};
 use lucid_types::time::UnixMillis;
 
+use self::known::Known;
 use super::budget::{CoreLimits, Gauges};
 use super::counts::{ProbeCounts, StorageOutcome};
 use super::draws::Draws;
 use super::limits::{PING_TIMEOUT, ping_tail};
 use super::schedule::Bounds;
 
+pub(super) use self::known::KeptStock;
+
+mod known;
+
 /// Between two deposits with one worker: with two deposits under way that is as fast as its protocol lets a peer ask.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How often a worker that is busy is asked again in an epoch. The first pause is a thirty-second of the epoch, and each of the next ones twice as long
+/// as the one before: together they are the epoch.
+const BUSY_RETRIES: u32 = 5;
+
+/// Of the bytes of an epoch's deposits those in vain take one in so many at most.
+const IN_VAIN_PART: u64 = 4;
 
 /// A worker and the settlement in which the term begins for which chunks are deposited with it.
 pub(super) type StockId = (NodeId, u64);
@@ -84,6 +99,8 @@ pub enum StorageFault {
     Unreachable,
     /// No answer in time.
     Late,
+    /// The worker is too busy now.
+    Busy,
     /// The worker refused, for a reason of the protocol or for none.
     Refused(Option<StorageRefusal>),
     /// The answer is not one to this request.
@@ -96,25 +113,18 @@ impl StorageFault {
             Self::Own => StorageOutcome::NotSent,
             Self::Unanswered | Self::Late => StorageOutcome::Late,
             Self::Unreachable => StorageOutcome::Unreachable,
-            Self::Refused(_) => StorageOutcome::Refused,
+            Self::Busy | Self::Refused(_) => StorageOutcome::Refused,
             Self::Wrong => StorageOutcome::Wrong,
         }
     }
 }
 
-/// What one epoch leaves to the next of the chunks deposited with workers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct KeptStock(BTreeMap<StockId, (DepositId, Known)>);
-
-/// What is known of a deposit.
+/// How often a worker was too busy in an epoch for requests of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Known {
-    /// Chunks that are there.
-    held: Option<u32>,
-    /// What was offered last was not taken, or the worker could not be reached.
-    is_in_vain: bool,
-    /// It has left a request unanswered since it answered one.
-    is_silent: bool,
+struct Busy {
+    n: u32,
+    /// It was when it was asked last.
+    is_last: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,6 +163,10 @@ struct Stock {
     challenge: Challenge,
     /// No deposits any more in this epoch.
     is_closed: bool,
+    /// Nothing was known of it when the epoch began.
+    is_new: bool,
+    /// Too busy for questions, and for deposits.
+    busy: (Busy, Busy),
 }
 
 impl Stock {
@@ -166,8 +180,9 @@ impl Stock {
         match fault {
             StorageFault::Own => false,
             StorageFault::Unanswered => self.known.is_silent,
-            // It may not have seen the block yet. A challenge is not refused for that.
-            StorageFault::Refused(Some(StorageRefusal::NotDrawn)) => self.doing == Doing::Challenging,
+            // It may not have seen the block yet that makes it a member. A committee's row is made a settlement before its term begins, and a
+            // challenge is not refused for that.
+            StorageFault::Refused(Some(StorageRefusal::NotDrawn)) => !self.is_new || self.doing == Doing::Challenging,
             _ => true,
         }
     }
@@ -187,8 +202,8 @@ impl Stock {
     }
 }
 
-/// The first is deposited with next: those that take chunks, of which it holds the least part, by a random order.
-type Turn = (bool, u64, u64, StockId);
+/// The first is deposited with next: of which the worker holds the least part, by a random order.
+type Turn = (u64, u64, StockId);
 
 /// The storage probes of an epoch.
 #[derive(Debug)]
@@ -203,15 +218,26 @@ pub(super) struct Storage {
     /// They want a slot.
     questions: VecDeque<StockId>,
     wanting: BTreeSet<Turn>,
+    /// Of those that were offered something in vain last. One slot is theirs, so that one failure does not keep a worker waiting for ever.
+    in_vain: BTreeSet<Turn>,
+    in_vain_under_way: usize,
     pausing: BTreeSet<(UnixMillis, StockId)>,
     bytes_left: u64,
+    /// Those of them that those in vain may take.
+    in_vain_bytes_left: u64,
+    /// Of all chunks for a term one in so many is deposited again.
+    again_part: u32,
     /// Turns among equals begin here.
     pivot: u64,
     range_bytes: u32,
     n_ranges: u32,
     end: UnixMillis,
     last_challenge: UnixMillis,
+    /// When a worker that is busy is asked for the last time.
+    last_retry: UnixMillis,
     last_deposit: UnixMillis,
+    /// The first pause of a worker that is busy.
+    busy_pause: Duration,
 }
 
 /// What leaves.
@@ -226,6 +252,7 @@ pub(super) struct Leaving {
 impl Storage {
     pub(super) fn begin(
         policy: &Policy,
+        limits: &CoreLimits,
         bounds: Bounds,
         stored: &[StoredAt],
         kept: &KeptStock,
@@ -233,24 +260,27 @@ impl Storage {
     ) -> Self {
         let length = bounds.start.until(bounds.end);
         let tail = ping_tail(&policy.fixed());
-        let ids: BTreeSet<_> = stored.iter().map(StoredAt::id).collect();
-        let oldest = stored.iter().map(|it| it.deposit.term).min().unwrap_or(0);
-        let others = kept.0.iter().filter(|(id, _)| id.1 >= oldest && !ids.contains(*id));
         let mut storage = Self {
             stocks: BTreeMap::new(),
-            others: KeptStock(others.map(|(id, known)| (*id, *known)).collect()),
+            others: kept.others(stored),
             challenged: stored.iter().filter(|it| it.is_challenged).map(StoredAt::id).collect(),
             tasks: VecDeque::new(),
             questions: VecDeque::new(),
             wanting: BTreeSet::new(),
+            in_vain: BTreeSet::new(),
+            in_vain_under_way: 0,
             pausing: BTreeSet::new(),
             bytes_left: policy.storage_epoch_bytes,
+            in_vain_bytes_left: (policy.storage_epoch_bytes / IN_VAIN_PART).max(Policy::CHUNK_BYTES),
+            again_part: limits.again_part,
             pivot: draws.below(u64::MAX),
             range_bytes: policy.storage_range_bytes,
             n_ranges: policy.storage_ranges,
             end: bounds.end,
             last_challenge: bounds.start.after(length.saturating_sub(tail)),
+            last_retry: bounds.start.after(length.saturating_sub(tail + tail / 4)),
             last_deposit: bounds.start.after(length / 8 * 7),
+            busy_pause: length / 32,
         };
         let mut random = |window: Duration| {
             let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
@@ -259,17 +289,18 @@ impl Storage {
         let mut tasks = Vec::new();
         for at in stored {
             let id = at.id();
-            // Of another secret nothing is known.
-            let known = kept.0.get(&id).filter(|(deposit, _)| *deposit == at.deposit).map(|(_, known)| *known);
-            let known = known.unwrap_or_default();
+            let kept = kept.of(at);
+            let (is_new, mut known) = (kept.is_none(), kept.unwrap_or_default());
             if at.is_challenged {
+                known.begin_term(at.chunks());
                 // Asking what is held, too, may take so long.
                 tasks.push((random(length.saturating_sub(tail * 2)), id, Task::Challenge));
             }
             if known.held.is_none() {
                 tasks.push((random(length / 8), id, Task::Ask));
             }
-            let stock = Stock { at: *at, known, doing: Doing::Nothing, challenge: Challenge::Ahead, is_closed: false };
+            let (doing, challenge, busy) = (Doing::Nothing, Challenge::Ahead, Default::default());
+            let stock = Stock { at: *at, known, doing, challenge, is_closed: false, is_new, busy };
             storage.stocks.insert(id, stock);
             storage.want(id);
         }
@@ -304,7 +335,9 @@ impl Storage {
         }
         while let Some((at, id)) = self.pausing.first().copied().filter(|(at, _)| *at <= now) {
             self.pausing.remove(&(at, id));
-            self.want(id);
+            if self.stocks.get(&id).is_some_and(|it| it.doing == Doing::Nothing) {
+                self.go_on(id);
+            }
         }
         let mut leaving = Vec::new();
         while gauges.questions < limits.questions
@@ -319,8 +352,13 @@ impl Storage {
             && now <= self.last_deposit
             && gauges.deposits < limits.deposits
             && self.bytes_left >= Policy::CHUNK_BYTES
-            && let Some((_, _, _, id)) = self.wanting.pop_first()
+            && let Some(id) = self.next_turn(limits.deposits)
         {
+            // It takes one at a time, for whichever term.
+            if self.of_worker(&id.0).any(|(_, it)| it.doing == Doing::Depositing) {
+                self.pausing.insert((now.after(PAUSE), id));
+                continue;
+            }
             let Some(stock) = self.stocks.get_mut(&id).filter(|it| it.doing == Doing::Nothing && !it.is_closed) else {
                 continue;
             };
@@ -328,6 +366,10 @@ impl Storage {
             stock.doing = Doing::Depositing;
             gauges.deposits += 1;
             self.bytes_left -= Policy::CHUNK_BYTES;
+            if stock.known.is_in_vain {
+                self.in_vain_under_way += 1;
+                self.in_vain_bytes_left = self.in_vain_bytes_left.saturating_sub(Policy::CHUNK_BYTES);
+            }
             leaving.extend(self.leave(now, id, Ask::Deposit(held)));
         }
         leaving
@@ -339,7 +381,8 @@ impl Storage {
         if let Some((doing, stock)) = is_landed.zip(self.stocks.get_mut(&id)) {
             stock.doing = Doing::Waiting;
             if doing == Doing::Depositing {
-                self.bytes_left = self.bytes_left.saturating_add(Policy::CHUNK_BYTES);
+                let is_in_vain = stock.known.is_in_vain;
+                self.unsent(is_in_vain);
             }
         }
         is_landed.is_some()
@@ -393,15 +436,27 @@ impl Storage {
         let Some(stock) = self.stocks.get_mut(&id) else { return };
         match outcome {
             Err(StorageFault::Late) => stock.known.is_silent = true,
-            Ok(_) | Err(StorageFault::Refused(_) | StorageFault::Wrong) => stock.known.is_silent = false,
+            Ok(_) | Err(StorageFault::Busy | StorageFault::Refused(_) | StorageFault::Wrong) => {
+                stock.known.is_silent = false;
+            }
             Err(_) => {}
         }
-        // A chunk more than there were, or it is not the answer.
-        let expected = stock.held().map_or(0, |held| held.saturating_add(1));
+        let (place, all) = (stock.held().unwrap_or(0), stock.at.chunks());
         let outcome = match (doing, outcome) {
-            (Doing::Depositing, Ok(chunks)) if chunks != expected => Err(StorageFault::Wrong),
+            // A chunk more than there were, or it is not the answer.
+            (Doing::Depositing, Ok(chunks)) if chunks != place.saturating_add(1) => Err(StorageFault::Wrong),
+            // It was the next one.
+            (Doing::Depositing, Err(StorageFault::Refused(Some(StorageRefusal::OutOfOrder { next }))))
+                if next == place =>
+            {
+                Err(StorageFault::Wrong)
+            }
             (_, outcome) => outcome,
         };
+        let was_sent = !matches!(outcome, Err(StorageFault::Own | StorageFault::Unanswered));
+        if doing == Doing::Depositing && was_sent {
+            stock.known.offered(place);
+        }
         // It says itself how many are there.
         let told = match outcome {
             Err(StorageFault::Refused(Some(StorageRefusal::OutOfOrder { next }))) => Some(next),
@@ -411,41 +466,56 @@ impl Storage {
         stock.doing = doing;
         let is_to_blame = outcome.is_err_and(|fault| stock.is_to_blame(fault));
         stock.doing = Doing::Nothing;
+        let was_in_vain = stock.known.is_in_vain;
+        let busy = if doing == Doing::Depositing { &mut stock.busy.1 } else { &mut stock.busy.0 };
+        busy.is_last = outcome == Err(StorageFault::Busy);
+        if busy.is_last && busy.n < BUSY_RETRIES && now < self.last_retry {
+            let pause = self.busy_pause * (1 << busy.n);
+            busy.n += 1;
+            self.pausing.insert((now.after(pause).min(self.last_retry), id));
+            if doing == Doing::Depositing {
+                counts.deposit(StorageOutcome::Refused);
+            }
+            return;
+        }
         match (doing, outcome) {
-            (Doing::Asking, Ok(chunks)) => stock.known.held = Some(chunks),
+            (Doing::Asking, Ok(chunks)) => stock.known.holds(chunks, all),
             (Doing::Challenging, Ok(_)) => {
-                let proved = stock.held().unwrap_or(0) / u32::from(stock.at.seats.max(1));
+                let proved = place / u32::from(stock.at.seats.max(1));
                 let proved = u16::try_from(proved).unwrap_or(u16::MAX).min(stock.at.quota);
                 stock.over(Some(proved), StorageOutcome::Done, counts);
             }
             (Doing::Depositing, Ok(chunks)) => {
-                stock.known = Known { held: Some(chunks), ..Known::default() };
+                stock.known.took(chunks, all);
                 counts.deposit(StorageOutcome::Done);
                 self.pausing.insert((now.after(PAUSE), id));
             }
             (Doing::Asking, Err(fault)) => {
                 stock.is_closed = true;
-                stock.known.is_in_vain |= fault == StorageFault::Unreachable;
+                stock.known.is_in_vain |= is_to_blame;
                 if stock.challenge == Challenge::Due {
                     stock.failed(is_to_blame, fault.outcome(), counts);
                 }
             }
             (Doing::Challenging, Err(fault)) => {
-                stock.known.held = told;
+                stock.known.held = told.or(stock.known.held.filter(|_| fault == StorageFault::Busy));
                 stock.is_closed |= told.is_none();
                 stock.failed(is_to_blame, fault.outcome(), counts);
             }
             (Doing::Depositing, Err(fault)) => {
-                if matches!(fault, StorageFault::Own | StorageFault::Unanswered) {
-                    self.bytes_left = self.bytes_left.saturating_add(Policy::CHUNK_BYTES);
-                }
                 // After a refusal that says how many are there it has done what it should.
                 stock.known.is_in_vain |= is_to_blame && told.is_none();
                 // If nothing came back, it may be there or not.
-                let is_known = matches!(fault, StorageFault::Refused(_) | StorageFault::Own | StorageFault::Unanswered);
-                stock.known.held = told.or(stock.known.held.filter(|_| is_known));
+                let is_known = !was_sent || matches!(fault, StorageFault::Busy | StorageFault::Refused(_));
+                stock.known.held = stock.known.held.filter(|_| is_known);
+                if let Some(told) = told {
+                    stock.known.holds(told, all);
+                }
                 stock.is_closed = true;
                 counts.deposit(fault.outcome());
+                if !was_sent {
+                    self.unsent(was_in_vain);
+                }
             }
             (Doing::Nothing | Doing::Waiting, _) => {}
         }
@@ -463,8 +533,12 @@ impl Storage {
         for (id, stock) in &mut self.stocks {
             if stock.doing == Doing::Depositing {
                 counts.deposit(StorageOutcome::Late);
-                stock.known = Known { held: None, is_in_vain: true, is_silent: true };
+                stock.known.offered(stock.held().unwrap_or(0));
+                (stock.known.held, stock.known.is_in_vain) = (None, true);
             }
+            // To the end of the epoch it was too busy.
+            let (questions, deposits) = stock.busy;
+            stock.known.is_in_vain |= deposits.is_last || (questions.is_last && stock.known.held.is_none());
             // What was under way keeps the challenge waiting, or is it.
             let is_under_way = !matches!(stock.doing, Doing::Nothing | Doing::Waiting);
             stock.known.is_silent |= is_under_way;
@@ -477,6 +551,7 @@ impl Storage {
                     stock.failed(is_dialling(&id.0), StorageOutcome::Unreachable, counts);
                 }
                 (Challenge::Due, _) if is_under_way => stock.failed(true, StorageOutcome::Late, counts),
+                (Challenge::Due, _) if questions.is_last => stock.failed(true, StorageOutcome::Refused, counts),
                 _ => stock.over(None, StorageOutcome::NotSent, counts),
             }
             if stock.doing == Doing::Challenging {
@@ -489,7 +564,7 @@ impl Storage {
         };
         let proved = self.challenged.iter().map(proved).collect();
         let mut kept = self.others;
-        kept.0.extend(self.stocks.values().map(|it| (it.at.id(), (it.at.deposit, it.known))));
+        kept.extend(self.stocks.values().map(|it| (it.at, it.known)));
         (proved, kept)
     }
 
@@ -508,7 +583,7 @@ impl Storage {
         let is_due = stock.challenge == Challenge::Due;
         // A validator without peers has learnt nothing of workers. What our own slots kept for so long would have less time than others.
         if is_due && (!has_peers || is_late) {
-            stock.over(None, StorageOutcome::NotSent, counts);
+            stock.failed(has_peers && stock.busy.0.is_last, StorageOutcome::Refused, counts);
             return None;
         }
         let Some(held) = stock.held() else {
@@ -520,8 +595,9 @@ impl Storage {
             self.want(id);
             return None;
         }
-        if held < u32::from(stock.at.seats) {
-            stock.failed(stock.known.is_in_vain, StorageOutcome::Refused, counts);
+        let seats = stock.at.seats.into();
+        if held < seats {
+            stock.failed(stock.known.is_to_blame(seats), StorageOutcome::Refused, counts);
             self.want(id);
             return None;
         }
@@ -546,7 +622,10 @@ impl Storage {
         match doing {
             Doing::Nothing | Doing::Waiting => return None,
             Doing::Asking | Doing::Challenging => gauges.questions = gauges.questions.saturating_sub(1),
-            Doing::Depositing => gauges.deposits = gauges.deposits.saturating_sub(1),
+            Doing::Depositing => {
+                gauges.deposits = gauges.deposits.saturating_sub(1);
+                self.in_vain_under_way = self.in_vain_under_way.saturating_sub(stock.known.is_in_vain.into());
+            }
         }
         stock.doing = Doing::Nothing;
         Some(doing)
@@ -566,16 +645,44 @@ impl Storage {
     /// Waits for its turn to be deposited with, if it may.
     fn want(&mut self, id: StockId) {
         let Some(stock) = self.stocks.get(&id).filter(|it| !it.is_closed && it.doing == Doing::Nothing) else { return };
-        let all = stock.at.chunks();
+        let (all, known) = (stock.at.chunks(), stock.known);
         let Some(held) = stock.held().filter(|held| *held < all) else { return };
+        if !known.may_offer(held, all, self.again_part) {
+            return;
+        }
         let share = u64::from(held) * 1_000_000 / u64::from(all.max(1));
         let place = id.0.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        self.wanting.insert((stock.known.is_in_vain, share, place.wrapping_sub(self.pivot), id));
+        let place = place.wrapping_sub(self.pivot);
+        // Those in vain have their turns by chance alone: one that holds nothing would always be before others.
+        let _is_new = if known.is_in_vain {
+            self.in_vain.insert((0, place, id))
+        } else {
+            self.wanting.insert((share, place, id))
+        };
+    }
+
+    /// Who is deposited with next, if there are so many slots.
+    fn next_turn(&mut self, slots: usize) -> Option<StockId> {
+        let has_bytes = self.in_vain_bytes_left >= Policy::CHUNK_BYTES;
+        let is_theirs = self.wanting.is_empty() || (slots > 1 && self.in_vain_under_way == 0);
+        let turn = if has_bytes && is_theirs { self.in_vain.pop_first() } else { None };
+        turn.or_else(|| self.wanting.pop_first()).map(|(.., id)| id)
+    }
+
+    /// A chunk has not left after all.
+    fn unsent(&mut self, is_in_vain: bool) {
+        self.bytes_left = self.bytes_left.saturating_add(Policy::CHUNK_BYTES);
+        if is_in_vain {
+            self.in_vain_bytes_left = self.in_vain_bytes_left.saturating_add(Policy::CHUNK_BYTES);
+        }
+    }
+
+    fn of_worker(&self, worker: &NodeId) -> impl Iterator<Item = (&StockId, &Stock)> {
+        self.stocks.range((*worker, 0)..=(*worker, u64::MAX))
     }
 
     fn waiting(&self, worker: &NodeId) -> Vec<StockId> {
-        let of_worker = self.stocks.range((*worker, 0)..=(*worker, u64::MAX));
-        of_worker.filter(|(_, it)| it.doing == Doing::Waiting).map(|(id, _)| *id).collect()
+        self.of_worker(worker).filter(|(_, it)| it.doing == Doing::Waiting).map(|(id, _)| *id).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::PublicKey;
-use lucid_types::storage::{DepositId, StorageReply, StorageRequest};
+use lucid_types::storage::{DepositId, StorageRefusal, StorageReply, StorageRequest};
 
 use super::chunk::ChunkSeed;
 use super::storage::{Ask, StorageFault};
@@ -60,6 +60,7 @@ impl Question {
     fn judge(&self, bytes: &[u8]) -> Result<u32, StorageFault> {
         let reply = decode::<StorageReply>(bytes).map_err(|_| StorageFault::Wrong)?;
         match (&self.ask, reply) {
+            (_, StorageReply::Refused(StorageRefusal::Busy)) => Err(StorageFault::Busy),
             (_, StorageReply::Refused(refusal)) => Err(StorageFault::Refused(Some(refusal))),
             (Ask::Held, StorageReply::Held { chunks }) | (Ask::Deposit(_), StorageReply::Stored { chunks }) => {
                 Ok(chunks)
@@ -84,7 +85,8 @@ fn fault(error: &RequestError) -> Option<StorageFault> {
         | RequestError::OtherNetwork
         | RequestError::Disconnected(_) => StorageFault::Unreachable,
         RequestError::TimedOut => StorageFault::Late,
-        RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => StorageFault::Refused(None),
+        RequestError::Busy => StorageFault::Busy,
+        RequestError::Unsupported | RequestError::NoAnswer => StorageFault::Refused(None),
         RequestError::Malformed(_) => StorageFault::Wrong,
     })
 }
@@ -92,16 +94,17 @@ fn fault(error: &RequestError) -> Option<StorageFault> {
 #[cfg(test)]
 mod tests {
     use lucid_types::id::{NetworkId, NodeId};
-    use lucid_types::storage::{ChunkRange, StorageRefusal};
+    use lucid_types::storage::ChunkRange;
     use zeroize::Zeroizing;
 
     use super::*;
     use crate::probe::chunk::StorageSecret;
 
     fn question(ask: Ask) -> Question {
-        let (network, worker) = (NetworkId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        let network = NetworkId::from_bytes([1; 32]);
+        let [validator, worker] = [5, 2].map(|byte| NodeId::from_bytes([byte; 32]));
         let secret = StorageSecret::new(Zeroizing::new([3; 32]));
-        let seed = secret.seed(&network, &worker, 7);
+        let seed = secret.seed(&network, &validator, &worker, 7);
         Question { deposit: DepositId { term: 7, tag: seed.tag() }, ask, seed, range_bytes: 1_024 }
     }
 
@@ -132,6 +135,9 @@ mod tests {
         for ask in [Ask::Held, Ask::Deposit(0), ranges()] {
             assert_eq!(judge(ask, &refused), Err(StorageFault::Refused(Some(StorageRefusal::Full))));
         }
+        let busy = StorageReply::Refused(StorageRefusal::Busy);
+        assert_eq!(judge(Ask::Deposit(0), &busy), Err(StorageFault::Busy));
+        assert_eq!(fault(&RequestError::Busy), Some(StorageFault::Busy));
         assert_eq!(question(Ask::Held).judge(b"no"), Err(StorageFault::Wrong));
     }
 

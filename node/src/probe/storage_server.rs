@@ -80,14 +80,20 @@ pub struct StorageOffer {
 #[derive(Clone)]
 pub struct StorageHandle {
     inbox: mpsc::Sender<StorageOffer>,
+    is_validator: IsValidator,
     line: Arc<Line>,
     served: Arc<Served>,
 }
 
 impl StorageHandle {
-    /// Hands over a request. Never waits: with a full inbox, or a server that has ended, the peer hears that this node is busy.
+    /// Hands over a request. Never waits: with a full inbox, or a server that has ended, the peer hears that this node is busy. Whoever is no
+    /// validator takes no place in the inbox, and a validator no more of them than the mesh lets it have requests at a time.
     pub fn offer(&self, offer: StorageOffer) {
         self.line.count(offer.bytes.len());
+        // Dropped, the peer hears that there is no answer.
+        if !(self.is_validator)(&offer.peer) {
+            return self.served.refuse();
+        }
         if let Err(error) = self.inbox.try_send(offer) {
             self.served.refuse();
             error.into_inner().reply.refuse();
@@ -121,7 +127,6 @@ pub struct StorageServer {
 struct Shared {
     store: ChunkStore,
     policy: FixedPolicy,
-    is_validator: IsValidator,
     grants: Arc<dyn StorageGrants>,
     min_free_bytes: u64,
     line: Arc<Line>,
@@ -162,8 +167,9 @@ impl StorageServer {
         let (sender, inbox) = mpsc::channel(INBOX);
         let StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, line, served } =
             parts;
-        let handle = StorageHandle { inbox: sender, line: Arc::clone(&line), served: Arc::clone(&served) };
-        let shared = Arc::new(Shared { store, policy, is_validator, grants, min_free_bytes, line, served });
+        let handle =
+            StorageHandle { inbox: sender, is_validator, line: Arc::clone(&line), served: Arc::clone(&served) };
+        let shared = Arc::new(Shared { store, policy, grants, min_free_bytes, line, served });
         let (reads, writes) = (Lane::new(READS), Lane::new(WRITES));
         let (running, depositing) = (JoinSet::new(), BTreeMap::new());
         (handle, Self { shared, settlement, inbox, reads, writes, running, depositing })
@@ -194,7 +200,7 @@ impl StorageServer {
     }
 
     fn take(&mut self, StorageOffer { peer, bytes, reply }: StorageOffer) {
-        let request = match self.shared.admit(&peer, &bytes) {
+        let request = match self.shared.admit(&bytes) {
             Some(request) => request,
             // Dropped, the peer hears that there is no answer.
             None => return self.shared.served.refuse(),
@@ -258,11 +264,8 @@ async fn work(shared: Arc<Shared>, job: Job, _permit: OwnedSemaphorePermit, stop
 }
 
 impl Shared {
-    /// A request that is answered.
-    fn admit(&self, peer: &NodeId, bytes: &[u8]) -> Option<StorageRequest> {
-        if !(self.is_validator)(peer) {
-            return None;
-        }
+    /// A request that is answered, if a validator asks.
+    fn admit(&self, bytes: &[u8]) -> Option<StorageRequest> {
         decode::<StorageRequest>(bytes).ok().filter(|request| request.is_well_formed(&self.policy))
     }
 
@@ -328,7 +331,6 @@ mod tests {
 
     const VALIDATOR: NodeId = NodeId::from_bytes([1; 32]);
     const SEATLESS: NodeId = NodeId::from_bytes([2; 32]);
-    const STRANGER: NodeId = NodeId::from_bytes([9; 32]);
     const DEPOSIT: DepositId = DepositId { term: 7, tag: Hash::from_bytes([5; 32]) };
 
     /// Two chunks for one validator in one term, on a disk of so many bytes.
@@ -353,7 +355,6 @@ mod tests {
         Shared {
             store: ChunkStore::open(dir, owner).unwrap(),
             policy: Policy::default().fixed(),
-            is_validator: Arc::new(|node| [VALIDATOR, SEATLESS].contains(node)),
             grants: Arc::new(Grants(disk_bytes)),
             min_free_bytes: 0,
             line: Arc::default(),
@@ -370,19 +371,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_validator_and_what_is_malformed_gets_no_answer() {
+    fn what_is_malformed_gets_no_answer() {
         let dir = tempfile::tempdir().unwrap();
         let shared = shared(dir.path(), u64::MAX);
         let held = encode(&StorageRequest::Held(DEPOSIT));
-        assert!(shared.admit(&VALIDATOR, &held).is_some() && shared.admit(&STRANGER, &held).is_none());
+        assert!(shared.admit(&held).is_some());
         let short = StorageRequest::Deposit { deposit: DEPOSIT, index: 0, chunk: vec![7; CHUNK_BYTES - 1] };
         let beyond = ChunkRange { index: 0, offset: (1 << 20) - 1_023 };
         let beyond = StorageRequest::Challenge { deposit: DEPOSIT, ranges: vec![beyond; 8] };
         let many = StorageRequest::Challenge { deposit: DEPOSIT, ranges: vec![ChunkRange { index: 0, offset: 0 }; 65] };
         for request in [short, beyond, many] {
-            assert!(shared.admit(&VALIDATOR, &encode(&request)).is_none());
+            assert!(shared.admit(&encode(&request)).is_none());
         }
-        assert!(shared.admit(&VALIDATOR, b"no").is_none() && shared.admit(&VALIDATOR, &held[1..]).is_none());
+        assert!(shared.admit(b"no").is_none() && shared.admit(&held[1..]).is_none());
     }
 
     #[test]
@@ -426,7 +427,8 @@ mod tests {
     #[test]
     fn a_peer_has_one_deposit_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let Shared { store, policy, is_validator, grants, min_free_bytes, line, served } = shared(dir.path(), u64::MAX);
+        let Shared { store, policy, grants, min_free_bytes, line, served } = shared(dir.path(), u64::MAX);
+        let is_validator: IsValidator = Arc::new(|_| true);
         let (_sender, settlement) = watch::channel(6);
         let parts =
             StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, line, served };

@@ -148,7 +148,7 @@ struct ScoreFields {
     rtt_us: u64,
     echo_bytes: Option<u64>,
     echo_kbit_s: Option<u64>,
-    proved_chunks: Option<u16>,
+    proved_chunks: Option<u32>,
     network_group: Option<NetworkGroup>,
 }
 
@@ -443,7 +443,7 @@ impl From<&ScoreRow> for ScoreFields {
             rtt_us: row.aggregate.rtt_us,
             echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
             echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
-            proved_chunks: row.aggregate.proved,
+            proved_chunks: row.aggregate.chunks,
             network_group: row.aggregate.group,
         }
     }

@@ -195,7 +195,7 @@ fn compare(expected: &ScoreRow, found: &ScoreRow) -> Result<(), Difference> {
         ("median of success", |row| row.aggregate.success.to_string()),
         ("median of round trips", |row| row.aggregate.rtt_us.to_string()),
         ("median of the echo", |row| format!("{:?}", row.aggregate.echo)),
-        ("median of chunks", |row| format!("{:?}", row.aggregate.proved)),
+        ("chunks", |row| format!("{:?}", row.aggregate.chunks)),
         ("network group", |row| format!("{:?}", row.aggregate.group)),
         ("credits of the echo", |row| row.earned.relay.to_string()),
         ("credits of storage", |row| row.earned.storage.to_string()),

@@ -225,15 +225,15 @@ enum Effect {
 }
 
 fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
-    let quota = it.worker.quota;
+    let (quota, all) = (it.worker.quota, policy.chunks_of_all(it.worker.quota));
     let without = |medians: Aggregate| Effect::Without(Box::new(Replayed { medians: Some(medians), ..it.clone() }));
     let Some(medians) = it.medians else {
         let (Cause::NotMeasured, Some((medians, sharers))) = (cause, last.measured) else {
             return if cause == Cause::NotMeasured { Effect::Counted } else { Effect::None };
         };
-        let proved = medians.proved.map(|proved| proved.min(quota));
+        let chunks = medians.chunks.map(|chunks| chunks.min(all));
         let echo = last.echo(it).filter(|_| medians.reachable_ms > 0);
-        let medians = Some(Aggregate { echo, proved, ..medians });
+        let medians = Some(Aggregate { echo, chunks, ..medians });
         return Effect::Without(Box::new(Replayed { medians, sharers, ..it.clone() }));
     };
     let (is_reached, has_no_echo) = (medians.reachable_ms > 0, medians.echo.is_some_and(|echo| echo.bytes == 0));
@@ -243,7 +243,7 @@ fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
             success: Ppm::ONE,
             rtt_us: if medians.rtt_us < PING_TIMEOUT_US { medians.rtt_us } else { last.rtt_us },
             echo: if has_no_echo { last.echo(it) } else { medians.echo },
-            proved: medians.proved.map(|proved| proved.max(quota)),
+            chunks: medians.chunks.map(|chunks| chunks.max(all)),
             group: medians.group,
         }),
         Cause::Slow if is_reached && medians.rtt_us > FULL_RTT_US => {
@@ -253,10 +253,10 @@ fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
             let success = with_echo(policy, medians.success);
             without(Aggregate { echo: last.echo(it), success, ..medians })
         }
-        Cause::Storage if is_reached && medians.proved.is_some_and(|proved| proved < quota) => {
-            without(Aggregate { proved: Some(quota), ..medians })
+        Cause::Storage if is_reached && medians.chunks.is_some_and(|chunks| chunks < all) => {
+            without(Aggregate { chunks: Some(all), ..medians })
         }
-        Cause::Overdeclared => match medians.proved.map(|proved| proved.max(policy.storage_floor())) {
+        Cause::Overdeclared => match medians.chunks.map(|chunks| of_each(policy, chunks).max(policy.storage_floor())) {
             Some(enough) if enough < quota => {
                 let mut worker = it.worker.clone();
                 worker.quota = enough;
@@ -276,10 +276,16 @@ fn with_echo(policy: &Policy, success: Ppm) -> Ppm {
     Ppm::ratio(passed + 1, all)
 }
 
+/// Chunks of each seat, if all had as many.
+fn of_each(policy: &Policy, chunks: u32) -> u16 {
+    u16::try_from(chunks / policy.seats.max(1)).unwrap_or(u16::MAX)
+}
+
 /// Whether less was proved than declared in three of four epochs of those that asked for chunks.
-fn is_overdeclared(drawn: &[Replayed]) -> bool {
+fn is_overdeclared(policies: &PolicySchedule, drawn: &[Replayed]) -> bool {
     let asked = drawn.iter().filter(|it| it.worker.quota > 0);
-    let proved: Vec<_> = asked.filter_map(|it| Some(it.medians?.proved? < it.worker.quota)).collect();
+    let all = |it: &Replayed| policies.at(it.epoch).chunks_of_all(it.worker.quota);
+    let proved: Vec<_> = asked.filter_map(|it| Some(it.medians?.chunks? < all(it))).collect();
     let short = proved.iter().filter(|is_short| **is_short).count();
     !proved.is_empty() && 4 * short >= 3 * proved.len()
 }
@@ -346,7 +352,7 @@ impl Settlement<'_> {
         match cause {
             Cause::NotDrawn => return of_epochs(self.not_drawn),
             Cause::Maintenance => return of_epochs(self.maintenance),
-            Cause::Overdeclared if !is_overdeclared(self.drawn) => return None,
+            Cause::Overdeclared if !is_overdeclared(self.policies, self.drawn) => return None,
             _ => {}
         }
         let effects = self.effects(cause);

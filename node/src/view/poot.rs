@@ -46,7 +46,7 @@ pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
         rtt_us: row.aggregate.rtt_us,
         echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
         echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
-        proved_chunks: row.aggregate.proved,
+        proved_chunks: row.aggregate.chunks,
         network_group: row.aggregate.group,
     }
 }
@@ -155,11 +155,12 @@ impl Poot<'_> {
         let draw = reports::draw(self.store, epoch, self.now);
         let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
         let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
-        let weights = state.policy(epoch).weights;
+        let policy = state.policy(epoch);
+        let weights = policy.weights;
         Ok(Some(PootScoreView {
             score: score_view(epoch, row),
             pool: drawn.map(|it| it.pool),
-            quota_chunks: drawn.map(|it| it.quota),
+            quota_chunks: drawn.map(|it| policy.chunks_of_all(it.quota)),
             validators: drawn.map(|it| it.seats.len()),
             weights,
             points_ppm: points(&weights, &row.components),

@@ -99,7 +99,7 @@ impl HistoryKind {
 }
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 10;
+pub const FORMAT_VERSION: u32 = 11;
 
 /// The most bytes that a key of the state has.
 pub const MAX_STATE_KEY_BYTES: usize = MAX_KEY_BYTES;
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (10, 72));
+        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (11, 72));
         let names = "meta blocks headers certificates set-changes state-a state-b wal own history expiry peers";
         assert_eq!(Family::ALL.map(Family::name).join(" "), names);
         let keys = [KEY_FORMAT, KEY_NETWORK, KEY_HEAD, KEY_BASE, KEY_STATE, KEY_RESTORE];

@@ -382,7 +382,7 @@ async fn readers_show_what_the_node_says() {
     assert!(best.starts_with("epoch 4\n") && best.contains("65.000000") && best.contains("1 more: "), "{best}");
     assert_eq!(json(&lucid(&home, &["score", "leaderboard", "--epoch", "2", "--json"]))["epoch"], 2);
     let one = out(&lucid(&home, &["score", "show", &node(10).to_string(), "--epoch", "3"]));
-    assert!(one.contains("40.000000") && one.contains("7 chunks a seat") && one.contains("utilisation"), "{one}");
+    assert!(one.contains("40.000000") && one.contains("147 chunks") && one.contains("utilisation"), "{one}");
     let spans = json(&lucid(&home, &["score", "history", &node(10).to_string(), "--from", "2", "--to", "3", "--json"]));
     let epochs: Vec<_> = spans["spans"].as_array().unwrap().iter().map(|span| span["from"].clone()).collect();
     assert_eq!(epochs, [3, 2]);

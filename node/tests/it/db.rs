@@ -299,7 +299,7 @@ fn a_store_of_format_9_is_refused_with_what_to_do() {
     for args in ALL.iter().filter(|args| args[1] != "restore") {
         let output = lucid(&home, args);
         let told = failure(&output) + &String::from_utf8_lossy(&output.stdout);
-        let wanted = "has format 9, this program reads format 10 only: begin with an empty home";
+        let wanted = "has format 10, this program reads format 11 only: begin with an empty home";
         assert!(told.contains(wanted), "{args:?}: {told}");
     }
 }

@@ -12,7 +12,7 @@ use lucid_node::probe::{
     Line, ProbeCounters, Prober, ProberParts, StorageGrants, StorageHandle, StorageOffer, StorageOutcome,
     StorageSecret, StorageServer, StorageServerParts, StoredAt,
 };
-use lucid_p2p::{Event, Events, Mesh, Protocol};
+use lucid_p2p::{Event, Events, Mesh, Protocol, RequestError};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{Hash, NodeId};
@@ -185,7 +185,7 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], secret: &St
         worker: node(*seed),
         seats: 1,
         quota: QUOTA,
-        deposit: secret.deposit(&network, &node(*seed), TERM),
+        deposit: secret.deposit(&network, &node(VALIDATOR), &node(*seed), TERM),
         is_challenged: true,
     };
     let stored = workers.iter().map(stored_at).collect();
@@ -286,8 +286,8 @@ async fn whoever_holds_no_seat_and_whoever_is_no_validator_deposits_nothing() {
     let (_server, servers) = watch::channel(handle);
     tokio::spawn(dispatch(events, servers));
     let bootstrap = worker.mesh.listen_addresses();
-    let deposit = |term| secret(1).deposit(&network, &node(HONEST), term);
-    let chunk = secret(1).seed(&network, &node(HONEST), TERM).chunk(0);
+    let deposit = |term| secret(1).deposit(&network, &node(VALIDATOR), &node(HONEST), term);
+    let chunk = secret(1).seed(&network, &node(VALIDATOR), &node(HONEST), TERM).chunk(0);
     let request = |term, chunk: &[u8]| {
         encode(&StorageRequest::Deposit { deposit: deposit(term), index: 0, chunk: chunk.to_vec() })
     };
@@ -312,6 +312,41 @@ async fn whoever_holds_no_seat_and_whoever_is_no_validator_deposits_nothing() {
     }
 }
 
+/// Nobody looks at what is in the inbox, which strangers do not fill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_keep_no_validator_from_being_heard() {
+    let genesis = genesis(EPOCH, &[VALIDATOR]);
+    let network = genesis.network_id();
+    let dir = tempfile::tempdir().unwrap();
+    let (_settlements, settlement) = watch::channel(1);
+    let (handle, server) = StorageServer::new(StorageServerParts {
+        store: open(dir.path(), &genesis, HONEST),
+        policy: genesis.policy.fixed(),
+        is_validator: Arc::new(|it| *it == node(VALIDATOR)),
+        grants: Arc::new(All),
+        settlement,
+        min_free_bytes: 0,
+        line: Arc::default(),
+        served: Arc::default(),
+    });
+    let (worker, events) = peer(network, HONEST, vec![]).await;
+    let (_server, servers) = watch::channel(handle);
+    tokio::spawn(dispatch(events, servers));
+    let bootstrap = worker.mesh.listen_addresses();
+    let (validator, _unused) = peer(network, VALIDATOR, bootstrap.clone()).await;
+    let (stranger, _unheard) = peer(network, BYSTANDER, bootstrap).await;
+    assert!(within(worker.mesh.wait_for_peers(|found| found.len() == 2)).await);
+    let held = encode(&StorageRequest::Held(secret(1).deposit(&network, &node(VALIDATOR), &node(HONEST), TERM)));
+    let ask = async |caller: &Peer| {
+        within(caller.mesh.request(node(HONEST).first_key(), Protocol::Storage, held.clone())).await
+    };
+    for _ in 0..8 {
+        assert!(matches!(ask(&stranger).await, Err(RequestError::NoAnswer)));
+    }
+    tokio::spawn(server.run(CancellationToken::new()));
+    assert_eq!(ask(&validator).await.unwrap(), encode(&StorageReply::Held { chunks: 0 }));
+}
+
 /// At this pace a chunk takes 84 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_waits_for_no_pace_and_is_counted() {
@@ -330,7 +365,7 @@ async fn what_is_refused_waits_for_no_pace_and_is_counted() {
         assert!(within(caller.mesh.wait_for_peers(|found| !found.is_empty())).await);
     }
     let request = |term, index| {
-        let deposit = secret(1).deposit(&network, &node(HONEST), term);
+        let deposit = secret(1).deposit(&network, &node(VALIDATOR), &node(HONEST), term);
         encode(&StorageRequest::Deposit { deposit, index, chunk: vec![7; 1 << 20] })
     };
     let ask = async |caller: &Peer, term, index| {

@@ -538,7 +538,7 @@ impl NodeView for Known {
         let found = self.scores(epoch)?.into_iter().find(|score| score.worker == *worker);
         let view = |score: ScoreView| PootScoreView {
             pool: Some(PoolId::from_bytes([4; 32])),
-            quota_chunks: Some(7),
+            quota_chunks: Some(147),
             validators: None,
             weights: ScoreWeights::default(),
             points_ppm: score.components,

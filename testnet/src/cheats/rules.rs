@@ -50,9 +50,9 @@ pub(super) struct MeanOfStorage;
 impl Rules for MeanOfStorage {
     fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
         let medians = aggregate(policy, worker, seen)?;
-        let proved = mean(seen.stored.iter().map(|it| (it.seats, it.chunks.into())));
-        let proved = medians.proved.is_some().then(|| u16::try_from(proved).unwrap_or(u16::MAX));
-        Some(Aggregate { proved, ..medians })
+        let chunks = u64::from(policy.seats) * mean(seen.stored.iter().map(|it| (it.seats, it.chunks.into())));
+        let chunks = medians.chunks.is_some().then(|| u32::try_from(chunks).unwrap_or(u32::MAX));
+        Some(Aggregate { chunks, ..medians })
     }
 }
 
@@ -63,7 +63,8 @@ pub(super) struct DeclaredCounts;
 impl Rules for DeclaredCounts {
     fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
         let medians = aggregate(policy, worker, seen)?;
-        Some(Aggregate { proved: (worker.quota > 0).then_some(worker.quota), ..medians })
+        let chunks = policy.chunks_of_all(worker.quota);
+        Some(Aggregate { chunks: (worker.quota > 0).then_some(chunks), ..medians })
     }
 }
 

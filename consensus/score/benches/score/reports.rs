@@ -105,7 +105,7 @@ fn numbers(row: Option<&ScoreRow>) -> [i64; 18] {
     let Some(row) = row else { return [-1; 18] };
     let number = |value: u64| i64::try_from(value).unwrap();
     let ppm = |value: Ppm| i64::from(value.get());
-    let Aggregate { reachable_ms, success, rtt_us, echo, proved, group } = row.aggregate;
+    let Aggregate { reachable_ms, success, rtt_us, echo, chunks, group } = row.aggregate;
     let of_echo = |field: fn(EchoMedian) -> u64| echo.map_or(-1, |echo| number(field(echo)));
     let group = group.map_or(-1, |group| group.as_bytes().iter().fold(0, |all, byte| all << 8 | i64::from(*byte)));
     let parts = row.components;
@@ -115,7 +115,7 @@ fn numbers(row: Option<&ScoreRow>) -> [i64; 18] {
         number(rtt_us),
         of_echo(|echo| echo.bytes),
         of_echo(|echo| echo.kbit_s),
-        proved.map_or(-1, i64::from),
+        chunks.map_or(-1, i64::from),
         group,
         number(row.earned.relay.get()),
         number(row.earned.storage.get()),

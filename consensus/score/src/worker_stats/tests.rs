@@ -171,7 +171,7 @@ fn the_fullest_rows_fit_their_limits_to_the_byte() {
     assert_eq!(sums.credits.get(), 84 * u64::from(u32::MAX), "what no policy lets anyone earn saturates");
 
     let all =
-        Aggregate { echo: Some(EchoMedian::default()), proved: Some(1), group: Some(NetworkGroup::NONE), ..medians(1) };
+        Aggregate { echo: Some(EchoMedian::default()), chunks: Some(1), group: Some(NetworkGroup::NONE), ..medians(1) };
     let earned = Earned::default();
     let it = Measured { worker: &worker(), medians: all, earned, sharers: 1 };
     let row = stats.add(&policy, Epoch::new(6_001), &it);
@@ -201,9 +201,10 @@ fn what_is_not_measured_decays() {
     let policy = local();
     let storing = ScoredWorker { quota: 2, ..worker() };
     let mut stats = WorkerStats::default();
-    let mut add = |worker: &ScoredWorker, epoch, kbit_s: Option<u64>, proved| {
+    let mut add = |worker: &ScoredWorker, epoch, kbit_s: Option<u64>, proved: Option<u16>| {
         let echo = kbit_s.map(|kbit_s| EchoMedian { bytes: 1, kbit_s });
-        let medians = Aggregate { echo, proved, ..medians(5_000) };
+        let chunks = proved.map(|proved| policy.chunks_of_all(proved));
+        let medians = Aggregate { echo, chunks, ..medians(5_000) };
         let row =
             stats.add(&policy, Epoch::new(epoch), &Measured { worker, medians, earned: Earned::default(), sharers: 1 });
         (row.components.bandwidth.get(), row.components.utilisation.get())
@@ -221,7 +222,7 @@ fn little_disk_is_no_full_utilisation() {
     let policy = Policy::default();
     let utilisation = |quota, proved| {
         let worker = ScoredWorker { quota, ..worker() };
-        let medians = Aggregate { proved: Some(proved), ..medians(1) };
+        let medians = Aggregate { chunks: Some(policy.chunks_of_all(proved)), ..medians(1) };
         let it = Measured { worker: &worker, medians, earned: Earned::default(), sharers: 1 };
         WorkerStats::default().add(&policy, Epoch::new(1), &it).components.utilisation.get()
     };
@@ -243,7 +244,8 @@ fn honest_home_workers_reach_full_marks() {
             let hash = Hash::derive("test echo epoch", &[&seed.to_le_bytes(), &epoch.to_le_bytes()]);
             let number = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
             let echo = number.is_multiple_of(policy.echo_every).then_some(EchoMedian { bytes, kbit_s: 40_000 });
-            let medians = Aggregate { echo, proved: Some(worker.quota), ..medians(120_000) };
+            let chunks = Some(policy.chunks_of_all(worker.quota));
+            let medians = Aggregate { echo, chunks, ..medians(120_000) };
             let earned = earned(&policy, Epoch::new(epoch), &medians);
             stats.add(&policy, Epoch::new(epoch), &Measured { worker: &worker, medians, earned, sharers: 1 });
         }

@@ -58,10 +58,16 @@ pub(super) fn medians(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Op
         echo: of_echoes(&bytes)
             .zip(of_echoes(&|kbit_s| kbit_s.value()))
             .map(|(bytes, kbit_s)| EchoMedian { bytes, kbit_s }),
-        proved: middle(each(policy, seen.stored.iter().map(|(seats, chunks)| (*seats, u64::from(*chunks)))))
-            .map(|chunks| chunks.try_into().unwrap()),
+        chunks: chunks(policy, &each(policy, seen.stored.iter().copied())),
         group: groups.iter().find(|group| count(group) == most).copied(),
     })
+}
+
+/// Chunks of all seats, if those that found these in order are enough: each counts up to the middle one, and who said nothing is like the mean.
+fn chunks(policy: &Policy, each: &[u16]) -> Option<u32> {
+    let middle = *each.get(each.len().checked_sub(1)? / 2)?;
+    let sum: u32 = each.iter().map(|found| u32::from(*found.min(&middle))).sum();
+    Some(policy.seats * sum / u32::try_from(each.len()).unwrap())
 }
 
 /// Credits of an epoch as the specification puts them, before they are shared.
@@ -69,7 +75,7 @@ pub(super) fn credits(policy: &Policy, epoch: Epoch, medians: &Aggregate) -> u64
     let seats = u64::from(policy.seats);
     let bytes = medians.echo.map_or(0, |echo| echo.bytes);
     let relay = if bytes > 0 { seats.max((seats * bytes).div_ceil(policy.echo_bytes_per_credit)) } else { 0 };
-    let chunks = seats * u64::from(medians.proved.unwrap_or(0));
+    let chunks = u64::from(medians.chunks.unwrap_or(0));
     let settlement = chunks * policy.storage_credits_per_gib / 1_024 + chunks * policy.storage_credits_per_chunk;
     let first = |n: u64| settlement * n / policy.settle_every;
     let i = (epoch.get() - 1) % policy.settle_every;

@@ -241,7 +241,7 @@ fn proved_storage_is_credited() {
         rows.into_iter().find(|row| row.worker == worker(i)).unwrap()
     };
     let (first, second) = (row(&chain, 1, 0), row(&chain, 2, 0));
-    assert_eq!((first.aggregate.proved, row(&chain, 1, 1).aggregate.proved), (Some(98), None));
+    assert_eq!((first.aggregate.chunks, row(&chain, 1, 1).aggregate.chunks), (Some(98 * 21), None));
     // floor(98 * 21 / 1024 GiB * 10) = 20, over the two epochs of the settlement.
     assert_eq!([first, second].map(|row| row.earned.storage.get()), [10, 10]);
     assert_eq!([first, second].map(|row| row.credits.get()), [31, 31]);

@@ -21,8 +21,8 @@ pub struct PootScoreView {
     pub score: ScoreView,
     /// The pool for which it worked in the epoch; `null` if that is not kept here any more.
     pub pool: Option<PoolId>,
-    /// Chunks that each storage seat could hold with it in the epoch, likewise.
-    pub quota_chunks: Option<u16>,
+    /// Chunks that all storage seats together could hold with it in the epoch, likewise.
+    pub quota_chunks: Option<u32>,
     /// Validators that hold seats for it in the epoch, likewise.
     pub validators: Option<usize>,
     /// The weights of the score's parts.

@@ -30,6 +30,12 @@ enum Kind {
     Wrong,
     /// Refuses challenges.
     Refusing,
+    /// Is too busy for its first requests of every kind, so many.
+    Busy(u32),
+    /// Takes chunks and throws them away.
+    Forgetful,
+    /// Says of each chunk that it is not the next one.
+    Muddled,
     /// Has no room for a chunk.
     Full,
     /// Takes chunks and says nothing.
@@ -54,20 +60,35 @@ struct Far {
     kind: Kind,
     held: BTreeMap<DepositId, u32>,
     n_asked: u32,
+    /// Questions, challenges and deposits.
+    n_of_kind: [u32; 3],
 }
 
 impl Far {
     fn new(kind: Kind) -> Self {
-        Self { kind, held: BTreeMap::new(), n_asked: 0 }
+        Self { kind, held: BTreeMap::new(), n_asked: 0, n_of_kind: [0; 3] }
+    }
+
+    /// Which request of its kind it is.
+    fn count(&mut self, ask: &Ask) -> u32 {
+        let kind = match ask {
+            Ask::Held => 0,
+            Ask::Challenge(_) => 1,
+            Ask::Deposit(_) => 2,
+        };
+        self.n_of_kind[kind] += 1;
+        self.n_of_kind[kind]
     }
 
     /// How a request ends, and after how many milliseconds; `None` if with its time.
     fn answer(&mut self, deposit: DepositId, ask: &Ask) -> Option<(u64, Result<u32, StorageFault>)> {
         let refused = |refusal| Err(StorageFault::Refused(Some(refusal)));
         self.n_asked += 1;
+        let of_kind = self.count(ask);
         let held = self.held.entry(deposit).or_default();
         let outcome = match (self.kind, ask) {
             (Kind::Crowded, _) => Err(StorageFault::Own),
+            (Kind::Busy(n), _) if of_kind <= n => Err(StorageFault::Busy),
             (Kind::Mute, _) if self.n_asked > 2 => Err(StorageFault::Unanswered),
             (Kind::Mute, _) => return None,
             (Kind::Behind, Ask::Held | Ask::Deposit(_)) => refused(StorageRefusal::NotDrawn),
@@ -75,13 +96,16 @@ impl Far {
             (_, Ask::Held) => Ok(*held),
             (Kind::Full, Ask::Deposit(_)) => refused(StorageRefusal::Full),
             (Kind::Dropping, Ask::Deposit(_)) => Err(StorageFault::Refused(None)),
+            (Kind::Forgetful, Ask::Deposit(index)) => Ok(index + 1),
+            (Kind::Forgetful, Ask::Challenge(_)) => refused(StorageRefusal::Unknown),
+            (Kind::Muddled, Ask::Deposit(index)) => refused(StorageRefusal::OutOfOrder { next: *index }),
             (_, Ask::Deposit(index)) if *index == *held => {
                 *held += 1;
                 Ok(*held)
             }
             (_, Ask::Deposit(_)) => refused(StorageRefusal::OutOfOrder { next: *held }),
             (Kind::Wrong, Ask::Challenge(_)) => Err(StorageFault::Wrong),
-            (Kind::Refusing, Ask::Challenge(_)) => refused(StorageRefusal::Busy),
+            (Kind::Refusing, Ask::Challenge(_)) => refused(StorageRefusal::Unknown),
             (Kind::Damaged, Ask::Challenge(_)) if *held == ALL => {
                 *held = 3;
                 refused(StorageRefusal::Damaged { index: 3 })
@@ -222,18 +246,27 @@ fn an_honest_worker_proves_all_from_the_first_epoch_on() {
 
 #[test]
 fn of_a_worker_that_fails_nothing_is_proved() {
-    for kind in
-        [Kind::Late, Kind::Wrong, Kind::Refusing, Kind::Full, Kind::Dropping, Kind::Gone, Kind::Boasting, Kind::Mute]
-    {
+    for kind in [
+        Kind::Late,
+        Kind::Wrong,
+        Kind::Refusing,
+        Kind::Full,
+        Kind::Dropping,
+        Kind::Gone,
+        Kind::Boasting,
+        Kind::Mute,
+        Kind::Behind,
+        Kind::Forgetful,
+        Kind::Muddled,
+        Kind::Busy(u32::MAX),
+    ] {
         assert_eq!(proved(kind, 2), [Some(0), Some(0)], "{kind:?}");
     }
 }
 
 #[test]
 fn what_is_not_the_workers_doing_is_no_failure() {
-    for kind in [Kind::Behind, Kind::Crowded] {
-        assert_eq!(proved(kind, 2), [None, None], "{kind:?}");
-    }
+    assert_eq!(proved(Kind::Crowded, 2), [None, None]);
     // Nothing was offered: there were no slots, and no budget.
     for (deposits, storage_epoch_bytes) in [(0, 256 << 20), (4, 0)] {
         let mut world = World::new(&[Kind::Honest]);
@@ -262,7 +295,112 @@ fn nobody_is_dialled_for_a_challenge_that_has_no_time_left() {
     assert!((1..=6).contains(&failed) && proved.iter().all(|it| it.unwrap_or(0) == 0), "{proved:?}");
 }
 
-/// After damage it proves nothing once, and what is left and deposited anew from then on.
+/// It may not have seen the block yet that draws its validator, but only once.
+#[test]
+fn whoever_was_not_drawn_a_moment_ago_may_not_know_it_yet() {
+    let mut world = World::new(&[Kind::Behind]);
+    let proved: Vec<_> = (0..3).map(|_| world.epoch(vec![at(0, 7, true)])[0]).collect();
+    assert_eq!(proved, [None, Some(0), Some(0)]);
+    let mut world = World::new(&[Kind::Behind]);
+    world.epoch(vec![at(0, 7, false)]);
+    assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(0)], "a settlement was time to see it");
+}
+
+/// It is asked again, in the same epoch, and has failed only if it is busy to the end.
+#[test]
+fn a_worker_that_is_busy_is_asked_again() {
+    for n in [1, 2] {
+        assert_eq!(proved(Kind::Busy(n), 2), [Some(QUOTA); 2], "{n}");
+    }
+    let mut world = World::new(&[Kind::Busy(u32::MAX)]);
+    for n in 1..=3 {
+        let before = world.workers[&id(0)].n_asked;
+        let proved = world.epoch(vec![at(0, 7, true)]);
+        assert_eq!(proved, [Some(0)], "{n}");
+        assert!(world.workers[&id(0)].n_asked - before <= 2 * (BUSY_RETRIES + 1), "no more than a few times");
+    }
+    assert_eq!(world.counts.challenges(StorageOutcome::Refused), 3);
+}
+
+/// Whoever throws away what it takes gets an eighth of it once more in its term, and proves nothing.
+#[test]
+fn what_is_thrown_away_is_not_deposited_for_ever() {
+    let n_deposits = |again_part| {
+        let mut world = World::new(&[Kind::Forgetful]);
+        world.limits.again_part = again_part;
+        world.epoch(vec![at(0, 7, false)]);
+        for _ in 0..5 {
+            assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(0)]);
+        }
+        world.deposits.len()
+    };
+    assert_eq!(n_deposits(8), 12, "ten, and two");
+    assert_eq!(n_deposits(1), 20, "negative control: each twice");
+}
+
+/// What a worker had no room for before its term is not deposited in it.
+#[test]
+fn room_has_to_be_there_before_the_term() {
+    let in_term = |kind, again_part| {
+        let mut world = World::new(&[kind]);
+        world.limits.again_part = again_part;
+        world.epoch(vec![at(0, 7, false)]);
+        world.workers.get_mut(&id(0)).unwrap().kind = Kind::Honest;
+        let proved: Vec<_> = (0..4).map(|_| world.epoch(vec![at(0, 7, true)])[0]).collect();
+        proved[3]
+    };
+    for kind in [Kind::Full, Kind::Dropping, Kind::Gone, Kind::Mute, Kind::Muddled, Kind::Busy(u32::MAX)] {
+        assert_eq!(in_term(kind, 8), Some(1), "two of ten chunks, for two seats: {kind:?}");
+        assert_eq!(in_term(kind, 1), Some(QUOTA), "negative control: {kind:?}");
+    }
+    assert_eq!(in_term(Kind::Crowded, 8), Some(QUOTA), "it was not offered any");
+    assert_eq!(in_term(Kind::Behind, 8), Some(QUOTA), "it may not have known yet");
+    // A validator that was restarted does not know of it any more.
+    let mut world = World::new(&[Kind::Full]);
+    world.epoch(vec![at(0, 7, false)]);
+    world.workers.get_mut(&id(0)).unwrap().kind = Kind::Honest;
+    world.kept = Kept::default();
+    world.epoch(vec![at(0, 7, true)]);
+    assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(QUOTA)]);
+}
+
+/// One refusal does not put a worker behind all others for the term.
+#[test]
+fn one_failure_starves_nobody() {
+    let mut world = World::new(&[Kind::Honest; 21]);
+    world.workers.get_mut(&id(0)).unwrap().kind = Kind::Full;
+    world.policy.storage_epoch_bytes = 50 * Policy::CHUNK_BYTES;
+    let stored = || (0..21).map(|n| at(n, 7, false)).collect::<Vec<_>>();
+    world.epoch(stored());
+    world.workers.get_mut(&id(0)).unwrap().kind = Kind::Honest;
+    world.epoch(stored());
+    assert!(world.workers[&id(0)].held[&deposit(7)] > 0);
+    assert!((1..21).any(|n| world.workers[&id(n)].held[&deposit(7)] < ALL), "others wanted the bytes, too");
+}
+
+/// However many workers refuse what they are offered, they take a quarter of the bytes.
+#[test]
+fn whoever_refuses_takes_a_part_of_the_bytes() {
+    let mut world = World::new(&[Kind::Full; 60]);
+    world.policy.storage_epoch_bytes = 40 * Policy::CHUNK_BYTES;
+    let stored = || (0..60).map(|n| at(n, 7, false)).collect::<Vec<_>>();
+    (0..2).for_each(|_| drop(world.epoch(stored())));
+    let before = world.deposits.len();
+    assert_eq!(before, 40 + 20 + 10, "each once, and a quarter of the second epoch's bytes");
+    world.epoch(stored());
+    assert_eq!(world.deposits.len() - before, 10);
+}
+
+/// Chunks for two terms come one after the other.
+#[test]
+fn a_worker_has_one_deposit_at_a_time() {
+    let mut world = World::new(&[Kind::Honest]);
+    let proved = world.epoch(vec![at(0, 7, true), at(0, 8, false)]);
+    assert_ne!(proved, [Some(0)]);
+    assert_eq!((world.deposits.len(), world.most.deposits), (20, 1));
+}
+
+/// After damage it proves nothing once, and what is left and deposited anew from then on: no more than an eighth of all.
 #[test]
 fn damage_is_deposited_anew() {
     let mut world = World::new(&[Kind::Damaged]);
@@ -270,7 +408,7 @@ fn damage_is_deposited_anew() {
     assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(0)]);
     world.workers.get_mut(&id(0)).unwrap().kind = Kind::Honest;
     assert!(world.epoch(vec![at(0, 7, true)])[0] >= Some(1), "three chunks were left");
-    assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(QUOTA)]);
+    assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(2)], "and two came again");
 }
 
 /// A validator that was restarted, or whose database is another, asks what it has deposited.

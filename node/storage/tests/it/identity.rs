@@ -89,7 +89,7 @@ fn an_older_format_is_refused_with_what_to_do() {
         Err(error @ OpenError::OlderFormat { .. }) => {
             let text = error.to_string();
             assert!(
-                text.contains("has format 9, this program reads format 10 only") && text.contains("empty home"),
+                text.contains("has format 10, this program reads format 11 only") && text.contains("empty home"),
                 "{text}"
             );
         }
@@ -134,7 +134,7 @@ fn a_store_as_format_4_laid_it_out_is_refused_and_left_as_it_was() {
         match Store::open(folder.path(), NETWORK).map(|_| ()) {
             Err(error @ OpenError::OlderFormat { found: 4, known: FORMAT_VERSION, .. }) => {
                 let text = error.to_string();
-                assert!(text.contains("this program reads format 10 only: begin with an empty home"), "{text}");
+                assert!(text.contains("this program reads format 11 only: begin with an empty home"), "{text}");
             }
             other => panic!("{other:?}"),
         }

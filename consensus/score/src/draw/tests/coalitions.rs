@@ -191,9 +191,9 @@ proptest! {
             prop_assert!(within(found.success.get().into(), &|o| success(o).get().into()));
             let kbit_s = |o: &Observation| o.echo_kbit_s.map_or(0, LogScale::value);
             prop_assert!(within(found.echo.unwrap().kbit_s, &kbit_s));
-            if minority(&it.storage) && let Some(proved) = found.proved {
-                let chunks: Vec<_> = it.storage.iter().filter(is_honest).map(|seats| of(seats).1).collect();
-                prop_assert!(chunks.iter().min() <= Some(&proved) && Some(&proved) <= chunks.iter().max());
+            if minority(&it.storage) && let Some(chunks) = found.chunks {
+                let most = it.storage.iter().filter(is_honest).map(|seats| of(seats).1).max();
+                prop_assert!(most.is_some_and(|most| chunks <= policy.chunks_of_all(most)));
             }
         }
     }
