@@ -98,7 +98,7 @@ impl EpochDraw {
         groups.0.sort_unstable();
         let mut seating = Seating::new(policy, key(&seed), Cow::Owned(Holder::all_of(set)));
         let mut committees = Committees::new(policy, terms, policy.settlement_of(epoch), set);
-        let echo_epochs = Hash::derive("lucid echo epoch 2", &[seed.as_bytes()]);
+        let echo_epochs = echo_key(&seed);
         let mut echoes = Vec::new();
         let draw = |(place, (node, group)): (usize, (NodeId, NetworkGroup))| {
             let Candidate { operator, pool, kbit_s, disk_bytes, takes_traffic } = candidate(&node);
@@ -151,6 +151,12 @@ impl EpochDraw {
         Some(self.scored.iter().enumerate().filter_map(held))
     }
 
+    /// Whether the epoch is one of echo for the workers of a group, or for those of a pool that are in none. Not all of them need have one: see
+    /// [`Policy::echo_epoch_bytes`].
+    pub fn is_echo_epoch(&self, policy: &Policy, group: &NetworkGroup, pool: &PoolId) -> bool {
+        is_echo_epoch(policy, &echo_key(&self.seed), group, pool)
+    }
+
     /// Bytes of the echo that the validator with this key sends to a worker.
     pub fn echo_of(&self, validator: &ValidatorId, worker: &NodeId) -> Option<LogScale> {
         let reporter = u16::try_from(self.reporters.binary_search(validator).ok()?).ok()?;
@@ -164,6 +170,11 @@ impl EpochDraw {
 /// The key of all outputs of an epoch.
 fn key(seed: &Hash) -> Hash {
     Hash::derive("lucid seats 2", &[seed.as_bytes()])
+}
+
+/// The key of what says for whom an epoch is one of echo.
+fn echo_key(seed: &Hash) -> Hash {
+    Hash::derive("lucid echo epoch 2", &[seed.as_bytes()])
 }
 
 /// The groups of all workers that are in one, if they share: sorted, to be counted.

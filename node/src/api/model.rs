@@ -47,8 +47,9 @@ pub use pool::{
 pub use poot::{
     AgreementView, Cause, CauseView, Check, CopyingView, Difference, EpochRange, Leaderboard, LeaderboardFilter,
     OutlierView, PairView, PlaceView, PointsChange, PoolReportView, PootScoreView, ProbesView, Quantiles,
-    ReportLineView, ReportSource, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, StatisticsView,
-    StepView, SuspicionView, ValidationList, ValidationView, ValidationWanted, VerifyView, Whose, WhyFilter, WhyView,
+    ReportLineView, ReportSource, Responsibility, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView,
+    StatisticsView, StepView, SuspicionView, ValidationList, ValidationView, ValidationWanted, VerifyView, WhyFilter,
+    WhyView,
 };
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,

@@ -44,6 +44,10 @@ pub(crate) enum Did {
     Slow,
     /// It answered, and no echo came back.
     NoEcho,
+    /// It answered half of the time.
+    HalfAway,
+    /// The same, and no echo came back.
+    HalfAwayNoEcho,
     /// It proved no chunk.
     NoChunks,
     /// It proved one chunk of each seat.
@@ -59,6 +63,8 @@ impl Did {
             Self::Nothing => (0, 0, 0),
             Self::Slow => (4, 200_000, 8_000),
             Self::NoEcho => (4, 800, 0),
+            Self::HalfAway => (2, 800, 8_000),
+            Self::HalfAwayNoEcho => (2, 800, 0),
             Self::NotMeasured => return None,
         };
         Some(Observation {
@@ -72,7 +78,7 @@ impl Did {
 
     fn proved(self, quota: u16) -> Option<u16> {
         match self {
-            Self::Well | Self::Slow | Self::NoEcho => Some(quota),
+            Self::Well | Self::Slow | Self::NoEcho | Self::HalfAway | Self::HalfAwayNoEcho => Some(quota),
             Self::Nothing | Self::NoChunks => Some(0),
             Self::OneChunk => Some(1),
             Self::NotMeasured => None,

@@ -1,4 +1,4 @@
-//! A worker's scores of one settlement, computed once more from its stats before: as they were, or with some of what was measured changed.
+//! A worker's scores of one settlement, computed once more from its stats before and from what was measured, or might have been.
 //!
 //! Nothing else is needed: the next score follows from the stats and the medians of an epoch alone.
 
@@ -40,19 +40,16 @@ pub struct Rescored {
     pub row: ScoreRow,
 }
 
-/// The rows that follow from a worker's stats before the first of these epochs, which are in order. `change` says what was otherwise in an
-/// epoch, or `None` where all was as it was: a replay that changes nothing has the rows that the ledger made.
-pub fn replay(
+/// The rows that follow from a worker's stats before the first of these epochs, which are in order: those that the ledger made, if these are the
+/// epochs as they were.
+pub fn replay<'a>(
     policies: &PolicySchedule,
     before: &WorkerStats,
-    epochs: &[Replayed],
-    change: impl Fn(&Replayed) -> Option<Replayed>,
+    epochs: impl IntoIterator<Item = &'a Replayed>,
 ) -> Vec<Rescored> {
     let mut stats = before.clone();
-    let mut rows = Vec::with_capacity(epochs.len());
-    for it in epochs {
-        let changed = change(it);
-        let Replayed { epoch, worker, medians, sharers } = changed.as_ref().unwrap_or(it);
+    let mut rows = Vec::new();
+    for Replayed { epoch, worker, medians, sharers } in epochs {
         let (epoch, sharers) = (*epoch, *sharers);
         let Some(medians) = *medians else { continue };
         let policy = policies.at(epoch);
@@ -138,7 +135,7 @@ mod tests {
         });
         for (settlement, worker) in (1..=3).flat_map(|settlement| [(settlement, 0), (settlement, 1)]) {
             let (before, epochs) = chain.inputs(settlement, worker);
-            let rows = replay(chain.state.policies(), &before, &epochs, |_| None);
+            let rows = replay(chain.state.policies(), &before, &epochs);
             let found: Vec<_> = rows.iter().map(|it| (it.epoch, it.row)).collect();
             assert_eq!(found, chain.rows(settlement, worker));
             assert!(found.len() >= 3);

@@ -175,7 +175,7 @@ fn medians(it: &Made<'_>) -> Result<String, Difference> {
 fn score(it: &Made<'_>) -> Result<String, Difference> {
     let Some(row) = it.row else { return Ok("there is none".to_owned()) };
     let Some(before) = it.before else { return Err(difference("stats before the settlement", "some", "none")) };
-    let rows = replay(it.policies, before, it.epochs, |_| None);
+    let rows = replay(it.policies, before, it.epochs);
     let last = rows.last().filter(|last| last.epoch == it.epoch);
     let Some(last) = last else { return Err(difference("score", "none", "one")) };
     compare(&last.row, row)?;

@@ -75,7 +75,7 @@ impl ScoreWatch {
     }
 
     /// Takes the scores of an epoch that is later than all before; those of others say nothing new.
-    fn add(&self, buckets: Buckets, scores: &EpochScores) {
+    pub(crate) fn add(&self, buckets: Buckets, scores: &EpochScores) {
         let mut all = lock(&self.buckets);
         if scores.epoch <= self.newest().epoch {
             return;
@@ -122,7 +122,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The epochs after a known one that are looked at, in order, when another one is the newest.
-fn news(buckets: Buckets, known: Epoch, newest: Epoch) -> Vec<Epoch> {
+pub(crate) fn news(buckets: Buckets, known: Epoch, newest: Epoch) -> Vec<Epoch> {
     let number = buckets.of(newest);
     let last_of = |number: u64| number.saturating_add(1).saturating_mul(buckets.epochs).saturating_sub(1);
     let earlier = (number.saturating_sub(buckets.count)..number).map(last_of);

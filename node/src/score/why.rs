@@ -1,8 +1,13 @@
 //! What lowered a worker's pay and score in a settlement, and what each cause cost.
 //!
 //! For each cause one input of its epochs is changed to what it would have been without, and the settlement is computed once more; all other
-//! shares stay. So the price of a cause is what this worker would have had more by this alone. Prices do not add up: credits and score multiply, and
-//! an epoch may be counted for several causes.
+//! shares stay. So the price of a cause is what this worker would have had more by this alone. No failure is counted twice: echoes and chunks that
+//! failed in an epoch in which the worker was never reached belong to [`Cause::Offline`], in others to causes of their own. Prices do not add up
+//! all the same, since credits and score multiply.
+//!
+//! An epoch that was not measured, or not wholly, is taken for one like the last measured one of the settlement before it, or else the first after
+//! it; with an echo if it was one of echo for the worker, as far as that is known. Where no epoch of the settlement was measured there is nothing
+//! to compare with, and no price.
 
 use std::collections::BTreeMap;
 
@@ -43,17 +48,19 @@ pub enum Cause {
     NotMeasured,
     /// It was not among those that an epoch measures, or nobody was measured.
     NotDrawn,
-    /// It had announced maintenance.
+    /// It had announced maintenance, of all or of traffic alone.
     Maintenance,
 }
 
 /// On whose side a cause is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Whose {
-    /// The worker's.
-    Own,
-    /// The network's.
+pub enum Responsibility {
+    /// The worker, its line, or its owner's decisions.
+    Worker,
+    /// The validators that were to measure it.
+    Validators,
+    /// The draw, or the state of the network.
     Network,
 }
 
@@ -85,11 +92,12 @@ impl Cause {
         }
     }
 
-    /// Who can do something about it.
-    pub const fn whose(self) -> Whose {
+    /// On whose side it is.
+    pub const fn responsibility(self) -> Responsibility {
         match self {
-            Self::NotMeasured | Self::NotDrawn => Whose::Network,
-            _ => Whose::Own,
+            Self::NotMeasured => Responsibility::Validators,
+            Self::NotDrawn => Responsibility::Network,
+            _ => Responsibility::Worker,
         }
     }
 
@@ -113,11 +121,13 @@ impl Cause {
                 "nothing while validators are still storing chunks there; after that, declare what the disk can hold: `lucid node update`"
             }
             Self::SharedNetwork => "put workers into networks of their own, or run fewer in this one",
-            Self::NotMeasured => "nothing: too few validators have reported; such epochs are in no denominator",
+            Self::NotMeasured => "nothing: too few validators have reported; such epochs do not lower the uptime",
             Self::NotDrawn => {
                 "nothing: it was in no active pool yet, the draw of an epoch with many workers took others, or nobody was measured"
             }
-            Self::Maintenance => "nothing: it was announced, and is in no denominator",
+            Self::Maintenance => {
+                "end it when it is not needed any more; announced, it costs no uptime and no trust, but earns nothing either"
+            }
         }
     }
 }
@@ -139,10 +149,19 @@ pub struct Settlement<'a> {
     pub kbit_s: u64,
     /// The epochs in which it was drawn, in order.
     pub drawn: &'a [Replayed],
-    /// The other epochs of the settlement but those of maintenance.
-    pub not_drawn: &'a [Epoch],
-    /// Those in which it was not drawn because it had announced so.
-    pub maintenance: &'a [Epoch],
+    /// The other epochs of the settlement but those of maintenance, in order.
+    pub not_drawn: &'a [Missed],
+    /// Those of announced maintenance, in order: of all, in which it was not drawn, and of traffic, in which it was drawn for pings alone.
+    pub maintenance: &'a [Missed],
+}
+
+/// An epoch in which a worker was not asked for all that it might have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Whether it was one of echo for the worker's network group or pool; false where that is not known.
+    pub has_echo: bool,
 }
 
 /// What a cause cost.
@@ -152,6 +171,8 @@ pub struct Loss {
     pub cause: Cause,
     /// In which epochs, as ranges.
     pub epochs: Vec<(Epoch, Epoch)>,
+    /// Whether there was an epoch to compare with. If not, the differences below are 0 and say nothing.
+    pub is_priced: bool,
     /// How long together: time not reachable of being offline, whole epochs of anything else.
     pub ms: u64,
     /// The difference that it makes to the parts of the last score of the settlement.
@@ -192,14 +213,13 @@ pub struct OtherShare {
 struct Last {
     kbit_s: u64,
     rtt_us: u64,
-    /// Of the last row of the settlement.
-    measured: Option<(Aggregate, u16)>,
+    echo_bytes: Option<LogScale>,
 }
 
 impl Last {
     fn note(&mut self, it: &Replayed) {
+        self.echo_bytes = it.worker.echo_bytes.or(self.echo_bytes);
         let Some(medians) = it.medians else { return };
-        self.measured = Some((medians, it.sharers));
         if let Some(EchoMedian { kbit_s, .. }) = medians.echo.filter(|echo| echo.kbit_s > 0) {
             self.kbit_s = kbit_s;
         }
@@ -208,65 +228,52 @@ impl Last {
         }
     }
 
-    /// The echo that an epoch would have had.
-    fn echo(&self, it: &Replayed) -> Option<EchoMedian> {
-        let bytes = it.worker.echo_bytes.map(LogScale::value)?;
-        Some(EchoMedian { bytes, kbit_s: self.kbit_s.max(1) })
+    /// An echo of so many bytes that comes back as fast as the last one did.
+    fn echo(&self, bytes: LogScale) -> EchoMedian {
+        EchoMedian { bytes: bytes.value(), kbit_s: self.kbit_s.max(1) }
     }
 }
 
-/// What a cause did to an epoch.
-enum Effect {
-    None,
-    /// It was there, and there is nothing to compute.
-    Counted,
-    /// Without it the epoch would have been so.
-    Without(Box<Replayed>),
-}
-
-fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
+/// A measured epoch without what a cause did to it; `None` if it did nothing.
+fn without(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Option<Replayed> {
+    let medians = it.medians?;
     let (quota, all) = (it.worker.quota, policy.chunks_of_all(it.worker.quota));
-    let without = |medians: Aggregate| Effect::Without(Box::new(Replayed { medians: Some(medians), ..it.clone() }));
-    let Some(medians) = it.medians else {
-        let (Cause::NotMeasured, Some((medians, sharers))) = (cause, last.measured) else {
-            return if cause == Cause::NotMeasured { Effect::Counted } else { Effect::None };
-        };
-        let chunks = medians.chunks.map(|chunks| chunks.min(all));
-        let echo = last.echo(it).filter(|_| medians.reachable_ms > 0);
-        let medians = Some(Aggregate { echo, chunks, ..medians });
-        return Effect::Without(Box::new(Replayed { medians, sharers, ..it.clone() }));
-    };
-    let (is_reached, has_no_echo) = (medians.reachable_ms > 0, medians.echo.is_some_and(|echo| echo.bytes == 0));
-    match cause {
-        Cause::Offline if medians.reachable_ms < policy.epoch_ms => without(Aggregate {
+    let is_reached = medians.reachable_ms > 0;
+    // The echo that did not come back, as it would have.
+    let failed_echo =
+        medians.echo.filter(|echo| echo.bytes == 0).and(it.worker.echo_bytes).map(|bytes| last.echo(bytes));
+    let medians = match cause {
+        Cause::Offline if !is_reached => Aggregate {
             reachable_ms: policy.epoch_ms,
             success: Ppm::ONE,
             rtt_us: if medians.rtt_us < PING_TIMEOUT_US { medians.rtt_us } else { last.rtt_us },
-            echo: if has_no_echo { last.echo(it) } else { medians.echo },
+            echo: failed_echo.or(medians.echo),
             chunks: medians.chunks.map(|chunks| chunks.max(all)),
             group: medians.group,
-        }),
-        Cause::Slow if is_reached && medians.rtt_us > FULL_RTT_US => {
-            without(Aggregate { rtt_us: FULL_RTT_US, ..medians })
+        },
+        // What else failed in such an epoch has causes of its own.
+        Cause::Offline if medians.reachable_ms < policy.epoch_ms => {
+            let pings = u64::from(policy.pings);
+            let success = if failed_echo.is_some() { Ppm::ratio(pings, pings + 1) } else { Ppm::ONE };
+            Aggregate { reachable_ms: policy.epoch_ms, success, ..medians }
         }
-        Cause::EchoFailed if is_reached && has_no_echo => {
-            let success = with_echo(policy, medians.success);
-            without(Aggregate { echo: last.echo(it), success, ..medians })
+        Cause::Slow if is_reached && medians.rtt_us > FULL_RTT_US => Aggregate { rtt_us: FULL_RTT_US, ..medians },
+        Cause::EchoFailed if is_reached && failed_echo.is_some() => {
+            Aggregate { echo: failed_echo, success: with_echo(policy, medians.success), ..medians }
         }
         Cause::Storage if is_reached && medians.chunks.is_some_and(|chunks| chunks < all) => {
-            without(Aggregate { chunks: Some(all), ..medians })
+            Aggregate { chunks: Some(all), ..medians }
         }
-        Cause::Overdeclared => match medians.chunks.map(|chunks| of_each(policy, chunks).max(policy.storage_floor())) {
-            Some(enough) if enough < quota => {
-                let mut worker = it.worker.clone();
-                worker.quota = enough;
-                Effect::Without(Box::new(Replayed { worker, ..it.clone() }))
-            }
-            _ => Effect::None,
-        },
-        Cause::SharedNetwork if it.sharers > 1 => Effect::Without(Box::new(Replayed { sharers: 1, ..it.clone() })),
-        _ => Effect::None,
-    }
+        Cause::Overdeclared => {
+            let proved = medians.chunks.map(|chunks| of_each(policy, chunks).max(policy.storage_floor()));
+            let mut worker = it.worker.clone();
+            worker.quota = proved.filter(|proved| *proved < quota)?;
+            return Some(Replayed { worker, ..it.clone() });
+        }
+        Cause::SharedNetwork if it.sharers > 1 => return Some(Replayed { sharers: 1, ..it.clone() }),
+        _ => return None,
+    };
+    Some(Replayed { medians: Some(medians), ..it.clone() })
 }
 
 /// The success of who passed one probe more: the echo, beside as many pings as the policy assigns.
@@ -328,49 +335,83 @@ impl Settlement<'_> {
         of_pool.fold(0, |sum, it| sum.saturating_add(it.row.credits.get()))
     }
 
-    /// What a cause did in the epochs in which the worker was drawn.
-    fn effects(&self, cause: Cause) -> Vec<(&Replayed, Effect)> {
+    /// What was good last before an epoch.
+    fn last_before(&self, epoch: Epoch) -> Last {
         let mut last = Last { kbit_s: self.kbit_s, ..Last::default() };
-        let mut effects = Vec::new();
-        for it in self.drawn {
-            match effect(cause, self.policies.at(it.epoch), it, &last) {
-                Effect::None => {}
-                found => effects.push((it, found)),
+        self.drawn.iter().take_while(|it| it.epoch < epoch).for_each(|it| last.note(it));
+        last
+    }
+
+    /// An epoch like the last whole one before it, or else the first after it, with what was measured in it in place of that; `None` if there is
+    /// no whole one.
+    fn ordinary(&self, missed: Missed) -> Option<Replayed> {
+        let Missed { epoch, has_echo } = missed;
+        let policy = self.policies.at(epoch);
+        let is_whole = |it: &&Replayed| {
+            let is_maintenance = self.maintenance.iter().any(|missed| missed.epoch == it.epoch);
+            it.medians.is_some() && it.epoch != epoch && !is_maintenance
+        };
+        let earlier = self.drawn.iter().rev().filter(|it| it.epoch < epoch).find(is_whole);
+        let like = earlier.or_else(|| self.drawn.iter().find(is_whole))?;
+        let own = self.drawn.iter().find(|it| it.epoch == epoch);
+        let mut worker = own.unwrap_or(like).worker.clone();
+        worker.quota = if worker.quota > 0 { worker.quota } else { like.worker.quota };
+        let (all, last) = (policy.chunks_of_all(worker.quota), self.last_before(epoch));
+        let bytes = worker.echo_bytes.or(last.echo_bytes).unwrap_or(LogScale::encode(policy.echo_min_bytes));
+        let (measured, expected) = (own.and_then(|it| it.medians), like.medians?);
+        let medians = measured.unwrap_or(expected);
+        let medians = Aggregate {
+            echo: (has_echo && medians.reachable_ms > 0).then(|| last.echo(bytes)),
+            chunks: expected.chunks.map(|chunks| chunks.min(all)),
+            ..medians
+        };
+        let sharers = own.filter(|it| it.medians.is_some()).unwrap_or(like).sharers;
+        Some(Replayed { epoch, worker, medians: Some(medians), sharers })
+    }
+
+    /// Where a cause was, with the epochs as they would have been without it.
+    fn changes(&self, cause: Cause) -> Vec<(Epoch, Option<Replayed>)> {
+        let missed = |missed: &[Missed]| missed.iter().map(|it| (it.epoch, self.ordinary(*it))).collect();
+        match cause {
+            Cause::NotDrawn => missed(self.not_drawn),
+            Cause::Maintenance => missed(self.maintenance),
+            Cause::NotMeasured => {
+                let unmeasured = self.drawn.iter().filter(|it| it.medians.is_none());
+                let of = |it: &Replayed| Missed { epoch: it.epoch, has_echo: it.worker.echo_bytes.is_some() };
+                missed(&unmeasured.map(of).collect::<Vec<_>>())
             }
-            last.note(it);
+            Cause::Overdeclared if !is_overdeclared(self.policies, self.drawn) => Vec::new(),
+            _ => {
+                let mut last = Last { kbit_s: self.kbit_s, ..Last::default() };
+                let mut changes = Vec::new();
+                for it in self.drawn {
+                    changes
+                        .extend(without(cause, self.policies.at(it.epoch), it, &last).map(|it| (it.epoch, Some(it))));
+                    last.note(it);
+                }
+                changes
+            }
         }
-        effects
     }
 
     /// What a cause cost, compared with the rows as they are; `None` if it was not there.
     fn loss(&self, cause: Cause, rows: &[Rescored], paid: MicroUsdt) -> Option<Loss> {
-        let of_epochs = |epochs: &[Epoch]| {
-            let ms: u64 = epochs.iter().map(|epoch| self.policies.at(*epoch).epoch_ms).sum();
-            let (epochs, factors) = (ranges(epochs.iter().copied()), PointsChange::default());
-            (!epochs.is_empty()).then_some(Loss { cause, epochs, ms, factors, score: 0, credits: 0, amount: 0 })
-        };
-        match cause {
-            Cause::NotDrawn => return of_epochs(self.not_drawn),
-            Cause::Maintenance => return of_epochs(self.maintenance),
-            Cause::Overdeclared if !is_overdeclared(self.policies, self.drawn) => return None,
-            _ => {}
-        }
-        let effects = self.effects(cause);
-        if effects.is_empty() {
+        let changes = self.changes(cause);
+        if changes.is_empty() {
             return None;
         }
-        let epochs = ranges(effects.iter().map(|(it, _)| it.epoch));
-        let lost_ms = |it: &Replayed| {
-            let reachable = it.medians.filter(|_| cause == Cause::Offline).map_or(0, |medians| medians.reachable_ms);
-            self.policies.at(it.epoch).epoch_ms.saturating_sub(reachable)
+        let epochs = ranges(changes.iter().map(|(epoch, _)| *epoch));
+        let reachable: BTreeMap<_, _> =
+            self.drawn.iter().filter_map(|it| Some((it.epoch, it.medians?.reachable_ms))).collect();
+        let lost_ms = |epoch: &Epoch| {
+            let reached = reachable.get(epoch).filter(|_| cause == Cause::Offline).copied().unwrap_or(0);
+            self.policies.at(*epoch).epoch_ms.saturating_sub(reached)
         };
-        let ms: u64 = effects.iter().map(|(it, _)| lost_ms(it)).sum();
-        let changed = effects.into_iter().filter_map(|(it, effect)| match effect {
-            Effect::Without(changed) => Some((it.epoch, *changed)),
-            Effect::None | Effect::Counted => None,
-        });
-        let changed: BTreeMap<_, _> = changed.collect();
-        let without = replay(self.policies, self.before, self.drawn, |it| changed.get(&it.epoch).cloned());
+        let ms = changes.iter().map(|(epoch, _)| lost_ms(epoch)).sum();
+        let is_priced = changes.iter().any(|(_, without)| without.is_some());
+        let mut all: BTreeMap<_, _> = self.drawn.iter().map(|it| (it.epoch, it.clone())).collect();
+        all.extend(changes.into_iter().filter_map(|(epoch, without)| Some((epoch, without?))));
+        let without = replay(self.policies, self.before, all.values());
         let last = |rows: &[Rescored]| rows.last().map(|it| (self.policies.at(it.epoch).weights, it.row));
         let parts = |found: Option<(ScoreWeights, ScoreRow)>| -> (ScoreWeights, Components) {
             found.map(|(weights, row)| (weights, row.components)).unwrap_or_default()
@@ -380,6 +421,7 @@ impl Settlement<'_> {
         Some(Loss {
             cause,
             epochs,
+            is_priced,
             ms,
             factors: PointsChange::between((&from.0, &from.1), (&to.0, &to.1)),
             score: difference(score(&without), score(rows)),
@@ -394,7 +436,7 @@ impl Settlement<'_> {
 /// # Errors
 /// What is known of the worker's epochs does not lead to its share.
 pub fn why(it: &Settlement<'_>) -> Result<Findings, OtherShare> {
-    let rows = replay(it.policies, it.before, it.drawn, |_| None);
+    let rows = replay(it.policies, it.before, it.drawn);
     let part = it.shared.part(AccountKind::Worker, &it.worker);
     let (found, expected) = (it.share(&rows), part.map_or(0, |part| part.weight));
     if found != expected {

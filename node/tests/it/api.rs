@@ -203,7 +203,7 @@ async fn lists_and_single_entries_are_found() {
         (&why["causes"][0]["cause"], &why["causes"][0]["epochs"], &why["causes"][0]["delta_micro_usdt"]),
         (&json!("offline"), &json!([[1, 2], [4, 4]]), &json!(-410_000))
     );
-    assert_eq!((&why["causes"][1]["whose"], &why["paid_micro_usdt"]), (&json!("network"), &json!(2_000_000)));
+    assert_eq!((&why["causes"][1]["responsibility"], &why["paid_micro_usdt"]), (&json!("network"), &json!(2_000_000)));
     let change = server.get(&format!("/api/v1/poot/change/{worker}?epoch=3")).await;
     assert_eq!(
         (&change["from"], &change["factors_ppm"]["quality"], &change["rounding_ppm"]),

@@ -394,7 +394,7 @@ async fn readers_show_what_the_node_says() {
     let worker = node(10).to_string();
     let why = out(&lucid(&home, &["score", "why", &worker]));
     let cost = "offline 5.0 s (epochs 1-2, 4): -0.410000 USDT, credits -4, score -4.100000 (uptime -4.100000)\n";
-    assert!(why.contains(cost) && why.contains("not drawn 5.0 s (epochs 3, the network's): nothing"), "{why}");
+    assert!(why.contains(cost) && why.contains("not drawn 5.0 s (epochs 3, on the network's side): nothing"), "{why}");
     assert_eq!(json(&lucid(&home, &["score", "why", &worker, "--settlement", "1", "--json"]))["settlement"], 1);
     let change = out(&lucid(&home, &["score", "why", &worker, "--epoch", "3"]));
     assert!(change.contains("-2.000100 from epoch 2") && change.contains("-2.000000"), "{change}");

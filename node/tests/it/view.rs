@@ -610,7 +610,8 @@ impl NodeView for Known {
         }
         let cause = |cause: Cause, epochs: Vec<(Epoch, Epoch)>, delta_micro_usdt: i64| CauseView {
             cause,
-            whose: cause.whose(),
+            responsibility: cause.responsibility(),
+            is_priced: true,
             epochs,
             ms: 5_000,
             factors_ppm: PointsChange { uptime: delta_micro_usdt / 10, ..PointsChange::default() },
@@ -713,7 +714,7 @@ impl NodeView for Known {
             epoch,
             scored: 2,
             unmeasured: Some(1),
-            suspicious: 0,
+            suspicious: Some(0),
             score_ppm: quantiles(400_000),
             credits: quantiles(20),
             rtt_us: quantiles(700),

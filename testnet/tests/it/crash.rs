@@ -163,7 +163,7 @@ fn a_worker_that_was_killed_is_told_what_that_cost() {
     let told: Vec<_> = ranges.flat_map(|it| it[0].as_u64().unwrap()..=it[1].as_u64().unwrap()).collect();
     assert_eq!(told, lost, "{why}");
     assert!(told.contains(&killed) && offline["delta_micro_usdt"].as_i64() < Some(0), "{why}");
-    assert!(offline["factors_ppm"]["uptime"].as_i64() < Some(0) && offline["whose"] == "own", "{why}");
+    assert!(offline["factors_ppm"]["uptime"].as_i64() < Some(0) && offline["responsibility"] == "worker", "{why}");
 
     // Every score follows from what stands in the blocks.
     for epoch in [killed, last, last + 1] {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Components, ScoreView};
 pub use crate::score::replay::PointsChange;
 pub use crate::score::verify::{Check, Difference};
-pub use crate::score::why::{Cause, Whose};
+pub use crate::score::why::{Cause, Responsibility};
 
 /// One worker's score of an epoch, with all that it is made of. `GET /api/v1/poot/scores/{worker}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,10 +253,12 @@ pub struct WhyView {
 pub struct CauseView {
     /// The cause.
     pub cause: Cause,
-    /// Who can do something about it.
-    pub whose: Whose,
+    /// On whose side it is.
+    pub responsibility: Responsibility,
     /// In which epochs: the first and the last of each range.
     pub epochs: Vec<(Epoch, Epoch)>,
+    /// Whether another epoch of the settlement was measured, to compare with. If not, the differences are 0 and say nothing.
+    pub is_priced: bool,
     /// How long together: time not reachable of being offline, whole epochs of anything else.
     pub ms: u64,
     /// What it took from each part of the last score of the settlement.
@@ -397,8 +399,8 @@ pub struct StatisticsView {
     pub scored: usize,
     /// Workers that were drawn and have none; `null` if that is not kept here any more.
     pub unmeasured: Option<usize>,
-    /// Workers whose score is unlike its own of the history window before, if the epoch is the newest.
-    pub suspicious: usize,
+    /// Workers whose score is unlike its own of the history window before; `null` if scores of that are not kept here.
+    pub suspicious: Option<usize>,
     /// Of the scores.
     pub score_ppm: Quantiles,
     /// Of the credits.

@@ -8,7 +8,7 @@ use lucid_types::time::Epoch;
 use super::{WorkerArg, points, pool_of};
 use crate::api::model::{
     CauseView, Check, Components, PointsChange, PoolReportView, Quantiles, ReportLineView, ReportSource,
-    ScoreChangeView, StatisticsView, StepView, VerifyView, Whose, WhyView,
+    Responsibility, ScoreChangeView, StatisticsView, StepView, VerifyView, WhyView,
 };
 use crate::cli::output::{self, millionths, or_dash};
 use crate::cli::read::{Api, show};
@@ -146,13 +146,16 @@ fn cause(view: &CauseView) -> String {
         if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     let epochs: Vec<_> = view.epochs.iter().map(range).collect();
-    let whose = match view.whose {
-        Whose::Own => "",
-        Whose::Network => ", the network's",
+    let side = match view.responsibility {
+        Responsibility::Worker => "",
+        Responsibility::Validators => ", on the validators' side",
+        Responsibility::Network => ", on the network's side",
     };
     let parts = parts(&view.factors_ppm);
     let parts = if parts.is_empty() { String::new() } else { format!(" ({parts})") };
-    let cost = if (view.delta_micro_usdt, view.score_ppm, view.credits) == (0, 0, 0) {
+    let cost = if !view.is_priced {
+        "unknown: no epoch of the settlement was measured, to compare with".to_owned()
+    } else if (view.delta_micro_usdt, view.score_ppm, view.credits) == (0, 0, 0) {
         "nothing".to_owned()
     } else {
         format!(
@@ -163,7 +166,7 @@ fn cause(view: &CauseView) -> String {
         )
     };
     format!(
-        "{} {} (epochs {}{whose}): {cost}\n    {}\n",
+        "{} {} (epochs {}{side}): {cost}\n    {}\n",
         view.cause.name(),
         time(view.ms),
         epochs.join(", "),
@@ -296,7 +299,7 @@ pub(super) fn statistics(api: &Api, StatisticsArgs { epoch, json }: &StatisticsA
             ("epoch", view.epoch.to_string()),
             ("workers scored", view.scored.to_string()),
             ("drawn, not scored", or_dash(view.unmeasured)),
-            ("unusual scores", view.suspicious.to_string()),
+            ("unusual scores", or_dash(view.suspicious)),
         ];
         if let Some(probes) = view.probes {
             lines.push(("pings", format!("{} answered of {}", probes.pings_answered, probes.pings_sent)));

@@ -43,6 +43,11 @@ fn outcome(chain: &Chain, settlement: u64) -> [i64; 3] {
 /// Runs a chain in which the first worker did something in these epochs, and one in which it did well, and compares what the one says of a cause
 /// with the difference of both.
 fn price_is_the_difference(did: Did, cause: Cause, epochs: &[u64], settlement: u64) {
+    price_is_that_of(did, Did::Well, cause, epochs, settlement);
+}
+
+/// The same, with what it did in these epochs of the other chain.
+fn price_is_that_of(did: Did, instead: Did, cause: Cause, epochs: &[u64], settlement: u64) {
     for split in [SplitRule::CreditsTimesScore, SplitRule::Credits] {
         let (mut with, mut without) = (Chain::new(split), Chain::new(split));
         // The other one is not perfect either.
@@ -52,7 +57,11 @@ fn price_is_the_difference(did: Did, cause: Cause, epochs: &[u64], settlement: u
             0 => Did::Well,
             _ => other(epoch),
         });
-        without.run(LAST, |epoch, worker| if worker == 0 { Did::Well } else { other(epoch) });
+        without.run(LAST, |epoch, worker| match worker {
+            0 if epochs.contains(&epoch.get()) => instead,
+            0 => Did::Well,
+            _ => other(epoch),
+        });
         let found = findings(&with, settlement);
         let (is, would_be) = (outcome(&with, settlement), outcome(&without, settlement));
         let loss = loss(&found, cause);
@@ -132,7 +141,7 @@ fn what_cost_most_comes_first_and_says_whose_it_is() {
     assert_eq!(causes[0], Cause::Offline, "{found:?}");
     assert!(causes.contains(&Cause::Slow));
     let offline = loss(&found, Cause::Offline);
-    assert_eq!((offline.ms, offline.cause.whose()), (10_000, Whose::Own));
+    assert_eq!((offline.ms, offline.cause.responsibility()), (10_000, Responsibility::Worker));
     assert!(offline.factors.uptime < 0 && offline.factors.trust < 0 && offline.credits < 0, "{offline:?}");
     assert!(found.losses.is_sorted_by_key(|loss| loss.amount));
 }
@@ -145,7 +154,7 @@ fn a_shared_network_costs_credits() {
     let (before, mut drawn) = chain.inputs(1, 0);
     drawn[1].sharers = 2;
     let mut shared = chain.shared(1).clone();
-    let rows = replay(chain.state.policies(), &before, &drawn, |_| None);
+    let rows = replay(chain.state.policies(), &before, &drawn);
     let place = shared.parts.iter().position(|part| part.node == chain.worker(0)).unwrap();
     shared.parts[place].weight = share(shared.split, &chain.pool(), &rows);
     let settlement = Settlement {
@@ -166,34 +175,72 @@ fn a_shared_network_costs_credits() {
     assert_eq!((loss.credits, loss.epochs.len()), (-signed(half), 1));
 }
 
+/// Of an epoch in which it was away half of the time, being away costs the time, and the echo that failed beside it its credits: neither is
+/// charged for the other.
 #[test]
-fn epochs_without_the_worker_are_counted_and_cost_nothing() {
+fn what_fails_beside_an_absence_is_not_charged_to_it() {
+    for (cause, instead) in [(Cause::Offline, Did::NoEcho), (Cause::EchoFailed, Did::HalfAway)] {
+        price_is_that_of(Did::HalfAwayNoEcho, instead, cause, &[6], 2);
+    }
+    price_is_the_difference(Did::HalfAway, Cause::Offline, &[6], 2);
+}
+
+/// An epoch in which it was not drawn, cut out of a settlement in which all went well, costs what it brought.
+#[test]
+fn epochs_without_the_worker_cost_what_an_ordinary_one_brings() {
     let mut chain = Chain::new(SplitRule::Credits);
-    chain.run(EPOCHS, |_, _| Did::Well);
-    let (before, drawn) = chain.inputs(1, 0);
-    let epochs = |numbers: &[u64]| numbers.iter().copied().map(Epoch::new).collect::<Vec<_>>();
-    let (not_drawn, maintenance) = (epochs(&[1, 2, 4]), epochs(&[3]));
+    chain.run(LAST, |_, _| Did::Well);
+    let (before, drawn) = chain.inputs(2, 0);
+    let policies = chain.state.policies();
+    for absent in 0..4 {
+        let mut left = drawn.clone();
+        let Replayed { epoch, worker, .. } = left.remove(absent);
+        let rows = replay(policies, &before, &left);
+        let mut shared = chain.shared(2).clone();
+        let place = shared.parts.iter().position(|part| part.node == chain.worker(0)).unwrap();
+        shared.parts[place].weight = share(shared.split, &chain.pool(), &rows);
+        let missed = [Missed { epoch, has_echo: worker.echo_bytes.is_some() }];
+        let settlement = Settlement {
+            policies,
+            pool: chain.pool(),
+            shared: &shared,
+            worker: chain.worker(0),
+            before: &before,
+            kbit_s: before.kbit_s.0,
+            drawn: &left,
+            not_drawn: &missed,
+            maintenance: &[],
+        };
+        let found = why(&settlement).unwrap();
+        let lost = loss(&found, Cause::NotDrawn);
+        let credits: u64 = rows.iter().map(|it| it.row.credits.get()).sum();
+        let [score, all_credits, _] = outcome(&chain, 2);
+        let last = i64::from(rows.last().unwrap().row.score.get());
+        assert_eq!((lost.credits, lost.score), (signed(credits) - all_credits, last - score), "{absent}");
+        assert!(lost.is_priced && lost.credits < 0 && lost.ms == 5_000, "{lost:?}");
+        assert_eq!(
+            (lost.epochs.as_slice(), lost.cause.responsibility()),
+            ([(epoch, epoch)].as_slice(), Responsibility::Network)
+        );
+        // With nothing measured there is nothing to compare with.
+        let mut nothing = shared.clone();
+        (nothing.parts[place].weight, nothing.parts[place].amount) = (0, MicroUsdt::ZERO);
+        let none = why(&Settlement { shared: &nothing, drawn: &[], ..settlement }).unwrap();
+        let lost = loss(&none, Cause::NotDrawn);
+        assert_eq!((lost.is_priced, lost.amount, lost.credits), (false, 0, 0));
+    }
     let settlement = Settlement {
-        policies: chain.state.policies(),
+        policies,
         pool: chain.pool(),
-        shared: chain.shared(1),
+        shared: chain.shared(2),
         worker: chain.worker(0),
         before: &before,
         kbit_s: before.kbit_s.0,
-        drawn: &drawn,
-        not_drawn: &not_drawn,
-        maintenance: &maintenance,
+        drawn: &drawn[1..],
+        not_drawn: &[],
+        maintenance: &[],
     };
-    let found = why(&settlement).unwrap();
-    let of = |cause| {
-        let loss = loss(&found, cause);
-        let epochs: Vec<_> = loss.epochs.iter().map(|(first, last)| (first.get(), last.get())).collect();
-        (epochs, loss.ms, loss.amount, loss.cause.whose())
-    };
-    assert_eq!(of(Cause::NotDrawn), (vec![(1, 2), (4, 4)], 15_000, 0, Whose::Network));
-    assert_eq!(of(Cause::Maintenance), (vec![(3, 3)], 5_000, 0, Whose::Own));
-    let missing = Settlement { drawn: &drawn[1..], ..settlement };
-    assert!(matches!(why(&missing), Err(OtherShare { found, expected }) if found < expected), "an epoch is missing");
+    assert!(matches!(why(&settlement), Err(OtherShare { found, expected }) if found < expected), "an epoch is missing");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Scores computed once more from what the history keeps: what lowered them, whether they are right, and what came of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use lucid_consensus::ledger::event::Credited;
@@ -26,7 +26,8 @@ use crate::proof::Subject;
 use crate::score::replay::Replayed;
 use crate::score::report::{Line, Report};
 use crate::score::verify::{self, Made, Reports, Step};
-use crate::score::why::{self, Loss, Settlement};
+use crate::score::watch::{self, ScoreWatch};
+use crate::score::why::{self, Loss, Missed, Settlement};
 use crate::view::proofs::prove;
 use crate::view::unread;
 
@@ -43,6 +44,8 @@ struct Past {
     drawn: Vec<Replayed>,
     /// The others.
     not_drawn: Vec<Epoch>,
+    /// Those of all of them that were of echo for it, as far as that is known.
+    of_echo: BTreeSet<Epoch>,
     /// The first of which too little is kept here.
     missing: Option<Epoch>,
 }
@@ -101,6 +104,8 @@ impl Poot<'_> {
     /// What is kept of a worker in these epochs.
     fn past(&self, worker: &NodeId, epochs: &RangeInclusive<Epoch>) -> Result<Past, ViewError> {
         let mut past = Past::default();
+        let node = self.head.state.node(worker);
+        let mut place = node.map(|node| (node.group, node.pool()));
         for epoch in (epochs.start().get()..=epochs.end().get()).map(Epoch::new) {
             let Some(draw) = self.draw_of(epoch)? else {
                 let closing = epochs::closing(self.store, epoch);
@@ -112,7 +117,15 @@ impl Poot<'_> {
                 past.missing = Some(epoch);
                 break;
             };
-            let Ok(place) = draw.scored.binary_search_by_key(worker, |scored| scored.node) else {
+            let scored = draw.scored.binary_search_by_key(worker, |scored| scored.node).ok().map(|at| &draw.scored[at]);
+            place = scored.map(|scored| (scored.group, Some(scored.pool))).or(place);
+            let policy = self.head.state.policy(epoch);
+            if let Some((group, Some(pool))) = place
+                && draw.is_echo_epoch(policy, &group, &pool)
+            {
+                past.of_echo.insert(epoch);
+            }
+            let Some(scored) = scored else {
                 past.not_drawn.push(epoch);
                 continue;
             };
@@ -123,7 +136,7 @@ impl Poot<'_> {
             let row = row_of(&scores, worker);
             past.drawn.push(Replayed {
                 epoch,
-                worker: draw.scored[place].clone(),
+                worker: scored.clone(),
                 medians: row.map(|row| row.aggregate),
                 sharers: row.map_or(1, |row| row.sharers),
             });
@@ -165,8 +178,15 @@ impl Poot<'_> {
             return Ok(Err(not_kept(format!("what {worker} was before settlement {settlement}"))));
         };
         let node = state.node(worker);
-        let is_away = |epoch: &Epoch| node.and_then(|node| node.maintenance_in(*epoch)) == Some(MaintenanceScope::All);
-        let (maintenance, not_drawn): (Vec<_>, Vec<_>) = past.not_drawn.iter().copied().partition(is_away);
+        let scope = |epoch: Epoch| node.and_then(|node| node.maintenance_in(epoch));
+        let missed = |epoch: Epoch| Missed { epoch, has_echo: past.of_echo.contains(&epoch) };
+        let (away, not_drawn): (Vec<Epoch>, Vec<Epoch>) =
+            past.not_drawn.iter().partition(|epoch| scope(**epoch) == Some(MaintenanceScope::All));
+        let pinged =
+            past.drawn.iter().map(|it| it.epoch).filter(|epoch| scope(*epoch) == Some(MaintenanceScope::Traffic));
+        let maintenance: BTreeSet<_> = away.into_iter().chain(pinged).collect();
+        let maintenance: Vec<_> = maintenance.into_iter().map(missed).collect();
+        let not_drawn: Vec<_> = not_drawn.into_iter().map(missed).collect();
         let found = why::why(&Settlement {
             policies: state.policies(),
             pool,
@@ -397,19 +417,34 @@ impl Poot<'_> {
         }))
     }
 
+    /// How many scores of an epoch are suspicious; `None` if scores of the window before are not kept here.
+    fn suspicious_in(&self, epoch: Epoch) -> Result<Option<usize>, ViewError> {
+        let buckets = self.head.state.policy(epoch).history_buckets();
+        let watch = ScoreWatch::default();
+        for at in watch::news(buckets, Epoch::ZERO, epoch) {
+            if let Some(scores) = self.scores_of(at)? {
+                watch.add(buckets, &scores);
+                continue;
+            }
+            let closing = epochs::closing(self.store, at).map_err(|e| unread("the closing of epoch", at, e))?;
+            if closing.is_none_or(|it| it.is_measured && it.first == at) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(watch.of_all(epoch).len()))
+    }
+
     pub(in crate::view) fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
         let newest = self.head.state.head().scored;
         let epoch = epoch.unwrap_or(newest);
         let Some(EpochScores { rows, .. }) = self.scores_of(epoch)? else { return Ok(None) };
         let found = reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))?;
-        let suspicious = self.watch.of_all(epoch);
-        let is_suspicious = |row: &&ScoreRow| suspicious.contains_key(&row.worker);
         let reached = rows.iter().filter(|row| row.reachable_ms > 0);
         Ok(Some(StatisticsView {
             epoch,
             scored: rows.len(),
             unmeasured: found.as_ref().map(|it| it.draw.scored.len().saturating_sub(rows.len())),
-            suspicious: rows.iter().filter(is_suspicious).count(),
+            suspicious: self.suspicious_in(epoch)?,
             score_ppm: quantiles(rows.iter().map(|row| row.score.get().into())),
             credits: quantiles(rows.iter().map(|row| row.credits.get())),
             rtt_us: quantiles(reached.map(|row| row.aggregate.rtt_us)),
@@ -421,8 +456,9 @@ impl Poot<'_> {
 fn cause_view(loss: Loss) -> CauseView {
     CauseView {
         cause: loss.cause,
-        whose: loss.cause.whose(),
+        responsibility: loss.cause.responsibility(),
         epochs: loss.epochs,
+        is_priced: loss.is_priced,
         ms: loss.ms,
         factors_ppm: loss.factors,
         score_ppm: loss.score,

@@ -9,7 +9,7 @@ use lucid_types::payout::AccountKind;
 use lucid_types::pool::SplitRule;
 
 use super::*;
-use crate::api::model::{Cause, Whose};
+use crate::api::model::{Cause, Responsibility};
 use crate::history::scores;
 use crate::payout::testing::{self, OWNER};
 use crate::score::chain::{Chain, Did, EPOCHS};
@@ -132,8 +132,8 @@ fn a_worker_is_told_what_its_absence_cost() {
     assert_eq!((found.settlement, found.from, found.to), (2, Epoch::new(5), Epoch::new(8)));
     let part = chain.shared(2).part(AccountKind::Worker, &chain.worker(0)).unwrap();
     assert_eq!((found.paid_micro_usdt, found.is_held, found.pool), (part.amount, false, chain.pool()));
-    let CauseView { cause, whose, epochs, ms, delta_micro_usdt, remedy, .. } = &found.causes[0];
-    assert_eq!((*cause, *whose, *ms), (Cause::Offline, Whose::Own, 10_000));
+    let CauseView { cause, responsibility, epochs, ms, delta_micro_usdt, remedy, .. } = &found.causes[0];
+    assert_eq!((*cause, *responsibility, *ms), (Cause::Offline, Responsibility::Worker, 10_000));
     assert_eq!(*epochs, [(Epoch::new(6), Epoch::new(7))]);
     assert!(*delta_micro_usdt < 0 && !remedy.is_empty(), "{found:?}");
     let rows = chain.rows(2, 0);
@@ -141,8 +141,8 @@ fn a_worker_is_told_what_its_absence_cost() {
     assert_eq!((found.first_score_ppm, found.last_score_ppm), scores);
     // The other one had a validator too few in one epoch.
     let other = poot.why(&chain.worker(1), None).unwrap().unwrap();
-    let causes: Vec<_> = other.causes.iter().map(|it| (it.cause, it.whose, it.epochs.clone())).collect();
-    assert_eq!(causes, [(Cause::NotMeasured, Whose::Network, vec![(Epoch::new(6), Epoch::new(6))])]);
+    let causes: Vec<_> = other.causes.iter().map(|it| (it.cause, it.responsibility, it.epochs.clone())).collect();
+    assert_eq!(causes, [(Cause::NotMeasured, Responsibility::Validators, vec![(Epoch::new(6), Epoch::new(6))])]);
     assert!(poot.why(&chain.worker(1), Some(1)).unwrap().unwrap().causes.is_empty());
 }
 
@@ -185,24 +185,34 @@ fn what_a_settlement_cost_is_not_guessed() {
     assert!(why(&worker, 2).contains("epoch 7 of settlement 2 is not kept here"));
 }
 
+/// It costs no uptime, and what epochs of echo and storage would have brought: of all and of traffic alone.
 #[test]
-fn maintenance_is_the_workers_own_and_costs_nothing() {
-    let mut chain = Chain::new(SplitRule::Credits);
-    let worker = chain.worker(0);
-    chain.state = chain.state.changed(|rows| {
-        let mut node = rows.get::<Nodes>(&worker).unwrap().clone();
-        node.maintenance =
-            vec![Maintenance { from: Epoch::new(6), until: Epoch::new(8), scope: MaintenanceScope::All }];
-        rows.put::<Nodes>(&worker, node);
-    });
-    chain.run(2 * EPOCHS, |_, _| Did::Well);
-    let found = poot(&chain).why(&worker, Some(2)).unwrap().unwrap();
-    let causes: Vec<_> =
-        found.causes.iter().map(|it| (it.cause, it.epochs.clone(), it.ms, it.delta_micro_usdt)).collect();
-    assert_eq!(causes, [(Cause::Maintenance, vec![(Epoch::new(6), Epoch::new(7))], 10_000, 0)]);
-    assert_eq!(found.causes[0].whose, Whose::Own);
-    let told = unknown(poot(&chain).verify(&worker, Some(Epoch::new(6))).unwrap());
-    assert!(told.contains("was not drawn in epoch 6"), "{told}");
+fn maintenance_costs_what_ordinary_epochs_would_have_brought() {
+    let paid = |chain: &Chain| chain.shared(2).part(AccountKind::Worker, &chain.worker(0)).unwrap().amount.get();
+    let mut without = Chain::new(SplitRule::Credits);
+    without.run(2 * EPOCHS, |_, _| Did::Well);
+    for scope in [MaintenanceScope::All, MaintenanceScope::Traffic] {
+        let mut chain = Chain::new(SplitRule::Credits);
+        let worker = chain.worker(0);
+        chain.state = chain.state.changed(|rows| {
+            let mut node = rows.get::<Nodes>(&worker).unwrap().clone();
+            node.maintenance = vec![Maintenance { from: Epoch::new(6), until: Epoch::new(8), scope }];
+            rows.put::<Nodes>(&worker, node);
+        });
+        chain.run(2 * EPOCHS, |_, _| Did::Well);
+        let found = poot(&chain).why(&worker, Some(2)).unwrap().unwrap();
+        let causes: Vec<_> = found.causes.iter().map(|it| (it.cause, it.epochs.clone(), it.ms)).collect();
+        assert_eq!(causes, [(Cause::Maintenance, vec![(Epoch::new(6), Epoch::new(7))], 10_000)]);
+        let CauseView { responsibility, is_priced, delta_micro_usdt, credits, factors_ppm, .. } = &found.causes[0];
+        assert_eq!((*responsibility, *is_priced), (Responsibility::Worker, true));
+        let lost = i64::try_from(paid(&without)).unwrap() - i64::try_from(paid(&chain)).unwrap();
+        assert_eq!(*delta_micro_usdt, -lost, "{scope:?}: {found:?}");
+        assert!(lost > 0 && *credits < 0 && factors_ppm.uptime == 0, "{scope:?}: {found:?}");
+        if scope == MaintenanceScope::All {
+            let told = unknown(poot(&chain).verify(&worker, Some(Epoch::new(6))).unwrap());
+            assert!(told.contains("was not drawn in epoch 6"), "{told}");
+        }
+    }
 }
 
 #[test]
@@ -243,6 +253,10 @@ fn statistics_count_what_was_sent_and_scored() {
     assert_eq!((newest.epoch, newest.scored), (Epoch::new(9), 2));
     assert_eq!(newest.probes.unwrap().pings_answered, 8);
     assert_eq!(poot(&chain).statistics(Some(Epoch::new(99))).unwrap(), None);
+    assert_eq!((of(6).suspicious, newest.suspicious), (Some(0), Some(0)));
+    // Without the scores before, nobody knows what is usual.
+    remove(&chain, HistoryKind::Score, &5_u64.to_be_bytes());
+    assert_eq!((of(6).suspicious, of(9).suspicious, of(4).suspicious), (None, None, Some(0)));
 }
 
 #[test]
