@@ -70,7 +70,7 @@ fn main() {
     let policy = Policy::default();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = ChunkStore::open(folder.path(), Owner { network: NETWORK, worker: WORKER }).unwrap();
-    let seed = StorageSecret::new(Zeroizing::new([9; 32])).seed(&NETWORK, &WORKER, TERM);
+    let seed = StorageSecret::new(Zeroizing::new([9; 32])).seed(&NETWORK, &VALIDATOR, &WORKER, TERM);
     let deposit = DepositId { term: TERM, tag: seed.tag() };
     let room = Room { chunks: CHUNKS, bytes: u64::MAX, min_free_bytes: 0 };
 

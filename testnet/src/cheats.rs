@@ -2,7 +2,8 @@
 //!
 //! Real are the prober's core, scores, ledger, and settlements. Modelled are machines and links, and what validators do beside measuring.
 //! Everything runs in virtual time and follows from the row's seed. Each [`Row`] runs three times: honestly, with its attack, and with its
-//! attack against a network without the defence, which must change the figure: a defence whose absence changes nothing is none.
+//! attack against a network without the defence, which must change the figure: a defence whose absence changes nothing is none. What cheats do
+//! is counted, since an attack that does nothing would pass for one that is prevented.
 //!
 //! `docs/src/cheating.md` holds the table; [`command`] compares it.
 
@@ -39,6 +40,10 @@ enum Side {
 enum Figure {
     /// Micro-USDT that the workers on one machine earn in a settlement.
     Earned,
+    /// The same of all settlements, for each epoch in which the first of these workers was measured.
+    EarnedAnEpoch,
+    /// Settlements at whose end the cheat's first worker may lead its pool.
+    Eligible,
     /// Micro-USDT that validators earn in a settlement for validating.
     Validating,
     /// Seats that validators hold at a worker, in all epochs.
@@ -53,6 +58,8 @@ impl Figure {
     fn of(self, outcome: &Outcome) -> u64 {
         match self {
             Self::Earned => outcome.earned / outcome.settlements.max(1),
+            Self::EarnedAnEpoch => outcome.earned / outcome.own_epochs.max(1),
+            Self::Eligible => outcome.eligible,
             Self::Validating => outcome.validating / outcome.settlements.max(1),
             Self::Seats => outcome.seats,
             Self::Measured => outcome.measured,
@@ -64,6 +71,8 @@ impl Figure {
     const fn unit(self) -> &'static str {
         match self {
             Self::Earned | Self::Validating => "micro-USDT a settlement",
+            Self::EarnedAnEpoch => "micro-USDT an epoch that was measured",
+            Self::Eligible => "settlements",
             Self::Seats => "seats",
             Self::Measured => "epochs of a worker",
             Self::StorageCredits => "credits a settlement",
@@ -143,6 +152,11 @@ pub struct Found {
     pub undefended_ppm: Option<u64>,
     /// Whether the attack gets more without the defence, by at least a hundredth.
     pub changes: bool,
+    /// How often somebody did with the attack what nobody honest would do.
+    pub acts: u64,
+    /// Whether that is any attack at all: nobody did so in the honest simulation, somebody without the defence, and with it as well, unless it
+    /// leaves the cheat nothing to do, and then the figure is the honest one.
+    pub acted: bool,
     /// The row's.
     pub prevented: Prevented,
     /// The row's.
@@ -156,8 +170,12 @@ impl Row {
     pub fn run(&self) -> Found {
         let of = |side| run(&(self.world)(side), self.seed);
         let (honest, attack) = (of(Side::Honest), of(Side::Attack));
-        let undefended = self.defence.map(|_| self.figure.of(&of(Side::Undefended)));
+        let without = self.defence.map(|_| of(Side::Undefended));
+        let undefended = without.as_ref().map(|it| self.figure.of(it));
         let (earned, before) = (self.figure.of(&attack), self.figure.of(&honest));
+        let acts_without = without.map(|it| it.acts);
+        let is_shut_out = attack.acts == 0 && earned == before && acts_without.is_some();
+        let has_acted = (attack.acts > 0 || is_shut_out) && acts_without != Some(0);
         let one = u64::from(Ppm::ONE.get());
         let ratio = |value: u64| value.saturating_mul(one).checked_div(before).unwrap_or(u64::MAX);
         let (bound_ppm, bound_why, is_harm) = match self.bound {
@@ -186,6 +204,8 @@ impl Row {
             undefended,
             undefended_ppm,
             changes: undefended_ppm.is_none_or(keeps),
+            acts: attack.acts,
+            acted: has_acted && honest.acts == 0,
             prevented: self.prevented,
             says: self.says,
             repeated_ppm: attack.repeated.get(),

@@ -82,7 +82,7 @@ Examples:
   lucid-testnet cheats --only smear
   lucid-testnet cheats --page docs/src/cheating.md --write
 
-Exit codes: 0 every attack stays within its bound, every defence matters, and the page has this table; 1 not; 2 usage.";
+Exit codes: 0 every attack does something and stays within its bound, every defence matters, and the page has this table; 1 not; 2 usage.";
 
 const DEVNET_EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,7 @@ use lucid_consensus::commands::Source;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::check::InvalidBlock;
 use lucid_consensus::ledger::command::SignedCommand;
-use lucid_consensus::ledger::execute::{Execution, next_beacon, validate};
+use lucid_consensus::ledger::execute::{Execution, validate};
 use lucid_consensus::ledger::state::{FinalEpoch, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::Draws;
 use lucid_types::bls::BlsSignature;
@@ -47,8 +47,8 @@ pub trait Conduct {
         true
     }
 
-    /// Whether a proposer proposes the next block, which would make this beacon. If not, the next round's proposer has the turn.
-    fn proposes(&mut self, _chain: &Chain, _proposer: usize, _beacon: Hash) -> bool {
+    /// Whether a proposer proposes the next block. If not, the next round's proposer has the turn.
+    fn proposes(&mut self, _chain: &Chain, _proposer: usize, _key: &ValidatorKey) -> bool {
         true
     }
 
@@ -201,17 +201,11 @@ impl Chain {
     fn turn(&self, conduct: &mut dyn Conduct) -> (u32, usize) {
         let proposer = |round| self.numbers[&self.state.next_proposers().of(round).keys.id];
         let proposes = |round: &u32| {
-            let beacon = self.beacon_by(&self.keys[proposer(*round)]);
-            conduct.proposes(self, proposer(*round), beacon)
+            let proposer = proposer(*round);
+            conduct.proposes(self, proposer, &self.keys[proposer])
         };
         let round = (0..MAX_ROUNDS).find(proposes).unwrap_or(MAX_ROUNDS);
         (round, proposer(round))
-    }
-
-    /// The beacon that the next block makes if the validator with this key proposes it.
-    fn beacon_by(&self, key: &ValidatorKey) -> Hash {
-        let randao = key.bls_key().sign_randao(self.spec.id(), self.state.height().next());
-        next_beacon(&self.state.head().beacon, &randao)
     }
 
     /// Known to its validator only, as far as anybody in the simulation looks.

@@ -12,7 +12,7 @@ use lucid_consensus::rules::Rules;
 use lucid_sim::chain::{Chain, Conduct};
 use lucid_sim::genesis::{network, signing_key, start, validator_key, worker_id};
 use lucid_types::bls::BlsSignature;
-use lucid_types::id::{Hash, NetworkId, PoolId};
+use lucid_types::id::{NetworkId, PoolId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::AccountKind;
 use lucid_types::report::{Observation, ScoreReport};
@@ -60,7 +60,7 @@ impl Conduct for Measured {
         self.censors != Some(proposer) || validator == proposer
     }
 
-    fn proposes(&mut self, _: &Chain, proposer: usize, _: Hash) -> bool {
+    fn proposes(&mut self, _: &Chain, proposer: usize, _: &ValidatorKey) -> bool {
         self.turns.push(proposer);
         self.passes != Some(proposer)
     }

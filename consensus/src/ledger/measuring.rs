@@ -57,7 +57,9 @@ pub(crate) fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Op
 /// What was revealed of each scored worker, in their order, with the reporters' seats; and what each of those did who committed to a report.
 /// The reports were checked when their block was.
 fn read(draw: &EpochDraw, reports: &[(ValidatorId, Option<ScoreReport>)]) -> (Vec<Seen>, Vec<Reported>) {
-    let mut seen = vec![Seen::default(); draw.scored.len()];
+    // At most one of each reporter.
+    let all = || Seen { probes: Vec::with_capacity(reports.len()), stored: Vec::with_capacity(reports.len()) };
+    let mut seen: Vec<_> = draw.scored.iter().map(|_| all()).collect();
     let mut reported = Vec::with_capacity(reports.len());
     for (key, report) in reports {
         let measured = report.as_ref().map(|report| {
@@ -116,14 +118,15 @@ fn score(
     overlay: &mut Overlay<'_>,
     epoch: Epoch,
     measured: Vec<Measured<'_>>,
-) -> (Vec<ScoreRow>, Vec<(NodeId, WorkerStats)>) {
+) -> (Vec<ScoreRow>, Vec<(NodeId, Arc<WorkerStats>)>) {
     let settlement = policy.settlement_of(epoch);
     let (mut rows, mut before) = (Vec::with_capacity(measured.len()), Vec::new());
     for it in measured {
         let worker = it.worker;
-        let mut stats = overlay.get::<Workers>(&worker.node).cloned().unwrap_or_default();
+        let known = overlay.shared::<Workers>(&worker.node).cloned().unwrap_or_default();
+        let mut stats = WorkerStats::clone(&known);
         if policy.settlement_of(stats.measured()) < settlement {
-            before.push((worker.node, stats.clone()));
+            before.push((worker.node, known));
         }
         rows.push(stats.add(policy, epoch, &it));
         overlay.put::<Workers>(&worker.node, stats);

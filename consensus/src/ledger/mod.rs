@@ -12,6 +12,7 @@ pub mod duties;
 pub mod entry;
 pub mod event;
 pub mod execute;
+mod fork;
 pub mod measuring;
 pub mod policies;
 pub mod pool;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::entry::Close;
+use crate::ledger::fork::{WORTH_A_THREAD, fork};
 use crate::ledger::measuring::fix_storage_terms;
 use crate::ledger::policies::PolicySchedule;
 use crate::ledger::pool::{Account, PoolState};
@@ -139,7 +140,7 @@ pub struct FinalEpoch {
     pub reports: Vec<(ValidatorId, Option<ScoreReport>)>,
     /// The stats before it of the workers with a row whose last one is of an earlier settlement than the epoch's: from them and the rows
     /// the settlement's other stats follow. By worker.
-    pub before: Vec<(NodeId, WorkerStats)>,
+    pub before: Vec<(NodeId, Arc<WorkerStats>)>,
 }
 
 /// Rows that can be read: a state, or a block's changes on top of one.
@@ -171,7 +172,12 @@ pub trait Rows {
 
     /// The value of a key.
     fn get<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
-        T::value(self.row(&T::key(key))?).map(|value| &**value)
+        self.shared::<T>(key).map(|value| &**value)
+    }
+
+    /// The same, to be kept without a copy.
+    fn shared<T: Table>(&self, key: &T::Key) -> Option<&Arc<T::Value>> {
+        T::value(self.row(&T::key(key))?)
     }
 
     /// Whether there is a row of this key.
@@ -621,23 +627,41 @@ impl<'a> Overlay<'a> {
     pub fn finish(mut self, block: BlockHash) -> (State, Delta) {
         let head = self.head;
         self.put::<Heads>(&(), head);
-        let (mut delta, mut changes) = (Vec::with_capacity(self.changed.len()), Vec::with_capacity(self.changed.len()));
         // A row that was written and removed within the block was never there.
         let is_change = |(key, row): &(Vec<u8>, Option<Row>)| row.is_some() || self.base.row(key).is_some();
-        for (key, row) in self.changed.into_iter().filter(is_change) {
-            let value = row.as_ref().map(Row::encode);
-            let hashed = row.zip(value.as_deref().map(value_hash));
-            changes.push(Change { key: key.clone(), value: hashed });
-            delta.push((key, value));
-        }
+        let changed: Vec<_> = self.changed.into_iter().filter(is_change).collect();
+        let (values, changes) = encoded(changed);
         let rows = self.base.rows.apply(&changes);
         let has_other = |tag: u8| changes.iter().any(|change| change.key.first() == Some(&tag));
         let sets = has_other(Validators::TAG).then(|| sets(&rows)).flatten();
         let sets = sets.map_or_else(|| Arc::clone(&self.base.sets), Arc::new);
         let policies = has_other(Policies::TAG).then(|| PolicySchedule::of(&rows)).flatten();
         let policies = policies.map_or_else(|| Arc::clone(&self.base.policies), Arc::new);
+        let delta = changes.into_iter().zip(values).map(|(change, value)| (change.key, value)).collect();
         (State { block, head, rows, sets, policies }, Delta(delta))
     }
+}
+
+/// A row that was written, or removed, with its key.
+type Written = (Vec<u8>, Option<Row>);
+
+/// The values of rows in bytes, and the changes that write or remove these rows.
+fn encoded(rows: Vec<Written>) -> (Vec<Option<Vec<u8>>>, Vec<Change<Row>>) {
+    let encode = |rows: &[Written]| -> Vec<_> {
+        let value = |(_, row): &Written| row.as_ref().map(Row::encode).map(|value| (value_hash(&value), value));
+        rows.iter().map(value).collect()
+    };
+    let (left, right) = rows.split_at(rows.len() / 2);
+    let values = if left.len() < WORTH_A_THREAD {
+        encode(&rows)
+    } else {
+        let (mut values, others) = fork(|| encode(left), || encode(right));
+        values.extend(others);
+        values
+    };
+    let (hashes, values): (Vec<_>, Vec<_>) = values.into_iter().map(Option::unzip).unzip();
+    let change = |((key, row), hash): (Written, Option<Hash>)| Change { key, value: row.zip(hash) };
+    (values, rows.into_iter().zip(hashes).map(change).collect())
 }
 
 /// The validators in the rows of a state; `None` if there are none.

@@ -2,6 +2,7 @@
 //! report; and of each worker its stats before a settlement, with its first score in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::ledger::state::FinalEpoch;
@@ -69,8 +70,9 @@ pub fn records(time: UnixMillis, settlement: u64, it: &FinalEpoch) -> Vec<Histor
         let key = [reports_key(scores.epoch).as_slice(), validator.as_bytes()].concat();
         record(key, encode(&Committed(report.clone())), KEPT)
     };
-    let stats =
-        |(worker, stats): &(NodeId, WorkerStats)| record(stats_key(settlement, worker), encode(stats), STATS_KEPT);
+    let stats = |(worker, stats): &(NodeId, Arc<WorkerStats>)| {
+        record(stats_key(settlement, worker), encode(&**stats), STATS_KEPT)
+    };
     let draw = record(draw_key(scores.epoch), encode(draw), KEPT);
     std::iter::once(draw).chain(reports.iter().map(report)).chain(before.iter().map(stats)).collect()
 }
@@ -202,7 +204,7 @@ mod tests {
             scores: EpochScores { epoch: Epoch::new(epoch), rows: Vec::new() },
             draw: EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() },
             reports: Vec::new(),
-            before: stats,
+            before: stats.into_iter().map(|(node, stats)| (node, Arc::new(stats))).collect(),
         };
         // Worker 2 is measured later in the settlement than the others.
         for (settlement, epoch, stats) in [

@@ -218,6 +218,6 @@ impl Chain {
                 sharers: row.map_or(1, |row| row.sharers),
             })
         };
-        (before.unwrap().1.clone(), self.epochs(settlement).filter_map(replayed).collect())
+        (WorkerStats::clone(&before.unwrap().1), self.epochs(settlement).filter_map(replayed).collect())
     }
 }

@@ -27,7 +27,7 @@ pub struct CheatsOptions {
     pub write: bool,
 }
 
-/// Runs the rows. Returns whether each holds, each defence changes its row, and the page has this table.
+/// Runs the rows. Returns whether each holds, each defence changes its row, each attack does something, and the page has this table.
 ///
 /// # Errors
 /// There is no such row, or the page cannot be read or written.
@@ -57,7 +57,10 @@ pub fn cheats(options: &CheatsOptions) -> Result<bool> {
         if !it.changes {
             console.line(Mark::Failure, format_args!("{}: nothing changes without the defence", it.name));
         }
-        is_good &= it.holds && it.changes;
+        if !it.acted {
+            console.line(Mark::Failure, format_args!("{}: the attack does nothing, or honesty does", it.name));
+        }
+        is_good &= it.holds && it.changes && it.acted;
     }
     if let Some(path) = options.page.as_ref().filter(|_| options.only.is_none()) {
         let page = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;

@@ -17,7 +17,7 @@ use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use super::chunks::{Answer, Chunks, Depositor, stored};
-use super::world::{Answers, Link, World};
+use super::world::{Answers, Disk, Link, Presence, World};
 
 /// The probers of all validators, from one epoch to the next.
 pub(super) struct Probers {
@@ -26,6 +26,8 @@ pub(super) struct Probers {
     /// By the validators' numbers.
     kept: Vec<Kept>,
     chunks: Chunks,
+    /// How often a machine did what an honest one would not: slept between probes, left one without an answer, or answered with what is not its own.
+    pub(super) acts: u64,
 }
 
 /// An epoch under way.
@@ -48,6 +50,7 @@ struct Running<'a> {
     chunks: &'a mut Chunks,
     /// By the validators' numbers.
     depositors: &'a [Depositor],
+    acts: &'a mut u64,
 }
 
 impl Probers {
@@ -59,6 +62,7 @@ impl Probers {
             draws: Draws::from_seed(&bytes),
             kept: vec![Kept::default(); world.validators.len()],
             chunks: Chunks::new(),
+            acts: 0,
         }
     }
 
@@ -119,6 +123,7 @@ impl Probers {
             draws: &mut self.draws,
             chunks: &mut self.chunks,
             depositors: &depositors,
+            acts: &mut self.acts,
         };
         let usual = CoreLimits::new(&policy);
         let limits = CoreLimits { again_part: world.again_part.unwrap_or(usual.again_part), ..usual };
@@ -181,6 +186,9 @@ impl Running<'_> {
         let place = self.world.validators[validator].place;
         let near = if it.answers == Answers::ThroughProxies { place } else { it.place };
         let rtt = near.round_trip(place) + jitter;
+        let sleeps = it.presence == Presence::AtExpectedProbes;
+        let is_elsewhere = is_up && near != it.place;
+        *self.acts += u64::from(sleeps || is_elsewhere || is_up != answers);
         match effect {
             Effect::Connect { .. } if is_up => {
                 self.after(now, rtt, validator, Input::Connected { worker, outcome: Ok(()) });
@@ -206,6 +214,8 @@ impl Running<'_> {
                     self.chunks.answer(self.world, it.disk, depositor, worker, &deposit, &ask);
                 let time = rtt + delay;
                 let is_challenge = matches!(ask, Ask::Challenge(_));
+                let is_honest = outcome.is_ok() && matches!(it.disk, Disk::Real { .. });
+                *self.acts += u64::from(is_challenge && !is_honest);
                 let patience = self.world.patience.filter(|_| is_challenge).unwrap_or(timeout);
                 let (outcome, time) = match answers && time <= patience {
                     true => (outcome, time),
@@ -236,6 +246,7 @@ impl Running<'_> {
             Link::Own(kbit_s) => kbit_s,
             Link::Rented { own, rented, .. } => {
                 if self.is_rented[machine] {
+                    *self.acts += 1;
                     rented
                 } else {
                     own
@@ -254,7 +265,6 @@ impl Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cheats::world::Presence;
 
     #[test]
     fn presence_at_expected_probes_is_a_second_before_and_after() {

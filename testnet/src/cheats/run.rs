@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::command::SignedCommand;
-use lucid_consensus::ledger::state::FinalEpoch;
-use lucid_consensus::ledger::table::Nodes;
+use lucid_consensus::ledger::state::{FinalEpoch, Rows, draw};
+use lucid_consensus::ledger::table::{Draws, Nodes, Workers};
 use lucid_node::score::agreement::{Agreement, Measurement};
 use lucid_sim::chain::Chain;
 use lucid_sim::genesis::{genesis, owner_key, signer_set, signing_key, validator_key, worker_id, worker_key};
@@ -18,6 +18,7 @@ use lucid_types::command::{Action, Command, MaintenanceScope, NodeAction};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, ValidatorId};
 use lucid_types::payout::{AccountKind, VaultLimits};
+use lucid_types::time::Epoch;
 use lucid_types::vault::Vault;
 
 use super::conduct::{Validators, bad_seats};
@@ -33,6 +34,10 @@ pub(super) struct Outcome {
     pub(super) earned: u64,
     /// Micro-USDT that the bad validators earned for validating.
     pub(super) validating: u64,
+    /// Epochs in which the cheat's first worker was measured.
+    pub(super) own_epochs: u64,
+    /// Settlements at whose end it was eligible to lead.
+    pub(super) eligible: u64,
     /// Credits for storage that the cheat's first worker earned.
     pub(super) storage_credits: u64,
     /// Seats at the cheat's first worker that bad validators held.
@@ -43,6 +48,8 @@ pub(super) struct Outcome {
     /// The greatest part of a bad validator's measurements that another one's of the same epoch equal, and of the epoch before.
     pub(super) copied: Ppm,
     pub(super) repeated: Ppm,
+    /// How often somebody did what nobody honest would do.
+    pub(super) acts: u64,
 }
 
 fn address(i: usize) -> PayoutAddress {
@@ -125,6 +132,9 @@ pub(super) fn run(world: &World, seed: u64) -> Outcome {
                 membership.from = worker.from;
             }
         }
+        // Who is a member later on is not drawn in the first epoch.
+        let (epoch, again) = (Epoch::new(1), draw(rows, Epoch::new(1)));
+        rows.put::<Draws>(&epoch, again);
     });
     let keys: Vec<_> = (0..world.validators.len()).map(signing_key).collect();
     let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
@@ -134,10 +144,10 @@ pub(super) fn run(world: &World, seed: u64) -> Outcome {
     let mut chain = Chain::new(spec, first, keys);
     let mut probers = Probers::new(world, seed);
     let mut validators =
-        Validators { world, ids: &ids, cheats: &cheats, measured: Vec::new(), before: BTreeMap::new() };
+        Validators { world, ids: &ids, cheats: &cheats, measured: Vec::new(), before: BTreeMap::new(), acts: 0 };
     let mut counted =
         Counted { world, ids: &ids, cheats: &cheats, outcome: Outcome::default(), agreement: Agreement::default() };
-    let mut paid_before = (0, 0);
+    let (mut paid_before, mut acts_before) = ((0, 0), 0);
     for _ in 0..world.epochs {
         let epoch = chain.open();
         let Some(draw) = chain.state().open().cloned() else { break };
@@ -149,14 +159,26 @@ pub(super) fn run(world: &World, seed: u64) -> Outcome {
         let finalised = chain.epoch(&mut validators, &commands);
         validators.before = revealed(&ids, &finalised);
         if epoch.get() > SETTLE_EVERY {
-            counted.add(&finalised);
+            counted.add(&finalised, &workers);
+            counted.outcome.acts += u64::try_from(commands.len()).unwrap_or(0);
+            counted.outcome.eligible +=
+                u64::from(epoch.get().is_multiple_of(SETTLE_EVERY) && is_eligible(&chain, &cheats));
         }
         if epoch.get() == SETTLE_EVERY {
             paid_before = counted.paid(&chain, &workers);
+            acts_before = validators.acts + probers.acts;
         }
     }
+    counted.outcome.acts += validators.acts + probers.acts - acts_before;
     let paid = counted.paid(&chain, &workers);
     counted.finish((paid.0 - paid_before.0, paid.1 - paid_before.1))
+}
+
+/// Whether the cheat's first worker may lead its pool.
+fn is_eligible(chain: &Chain, cheats: &[NodeId]) -> bool {
+    let (policy, through) = (&chain.spec().genesis().policy, chain.state().final_through());
+    let stats = cheats.first().and_then(|id| chain.state().get::<Workers>(id));
+    stats.is_some_and(|stats| stats.is_eligible(policy, through))
 }
 
 /// What a worker that dodges announces when an outage begins.
@@ -187,12 +209,17 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    fn add(&mut self, finalised: &FinalEpoch) {
+    fn add(&mut self, finalised: &FinalEpoch, workers: &[NodeId]) {
         let FinalEpoch { scores, draw, reports, .. } = finalised;
+        let is_drawn = |id: &NodeId| draw.scored.iter().any(|it| it.node == *id);
+        let pretences = workers.iter().enumerate().filter(|(i, id)| self.world.is_pretence(*i) && is_drawn(id));
+        self.outcome.acts += u64::try_from(pretences.count()).unwrap_or(0);
         self.outcome.drawn += u64::try_from(draw.scored.len()).unwrap_or(0);
         self.outcome.measured += u64::try_from(scores.rows.len()).unwrap_or(0);
-        let of_cheat = scores.rows.iter().filter(|row| Some(&row.worker) == self.cheats.first());
-        self.outcome.storage_credits += of_cheat.map(|row| row.earned.storage.get()).sum::<u64>();
+        for row in scores.rows.iter().filter(|row| Some(&row.worker) == self.cheats.first()) {
+            self.outcome.own_epochs += 1;
+            self.outcome.storage_credits += row.earned.storage.get();
+        }
         self.outcome.seats += bad_seats(self.world, self.ids, self.cheats, draw);
         let mut all = Vec::new();
         for (id, report) in reports {

@@ -1,5 +1,7 @@
 //! Every row of the table, once.
 
+mod bounds;
+
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
 
@@ -17,7 +19,7 @@ fn found(name: &str) -> &'static Found {
     found.get_or_init(|| row.run())
 }
 
-/// A test for each row: it stays within its bound, and without its defence it does not come to the same.
+/// A test for each row: it stays within its bound, without its defence it does not come to the same, and its attack does something.
 macro_rules! rows {
     ($($test:ident: $name:literal,)*) => {
         $(#[test]
@@ -25,6 +27,7 @@ macro_rules! rows {
             let found = found($name);
             assert!(found.holds, "{found:?}");
             assert!(found.changes, "without its defence it is the same: {found:?}");
+            assert!(found.acted, "no attack: {found:?}");
         })*
 
         #[test]
@@ -45,6 +48,8 @@ rows! {
     copy: "copy",
     repeat: "repeat",
     withhold: "withhold",
+    withhold_for_nothing: "withhold-for-nothing",
+    leave_out: "leave-out",
     choose_seeds: "choose-seeds",
     censor: "censor",
     ten_identities: "ten-identities",
@@ -54,6 +59,7 @@ rows! {
     rented_link: "rented-link",
     late_join: "late-join",
     late_join_equal: "late-join-equal",
+    late_join_to_lead: "late-join-to-lead",
     dodge: "dodge",
     proxies: "proxies",
     overclaim: "overclaim",

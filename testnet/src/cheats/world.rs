@@ -9,6 +9,8 @@ use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
 use lucid_types::time::{Epoch, UnixMillis};
 
+use super::Side;
+
 /// The number of the cheat's machine, and of its first worker.
 pub(super) const CHEAT: usize = 0;
 /// Epochs of a settlement.
@@ -141,6 +143,8 @@ pub(super) enum Plot {
     Praise,
     /// They report that machine down.
     Smear,
+    /// They report nothing of that machine, as if they had not measured it.
+    LeaveOut,
     /// They report the greatest throughput that there is of the cheat's machine, if it answered an echo.
     Exaggerate,
     /// They report what another validator revealed of the epoch before.
@@ -149,10 +153,11 @@ pub(super) enum Plot {
     CopyOthers,
     /// They withhold every other reveal.
     Withhold,
-    /// They propose no block that would give them fewer seats at the cheat's worker than they hold on average.
+    /// They withhold as many reveals as cost them nothing.
+    WithholdForNothing,
+    /// They choose the contribution to the beacon that gives them most seats at the cheat's worker, and propose no block if those are fewer than
+    /// they hold on average.
     ChooseSeeds,
-    /// They choose the best of so many contributions to the beacon.
-    GrindSeeds(u64),
     /// They leave the others' commitments and reveals out of their blocks.
     Censor,
 }
@@ -266,14 +271,77 @@ impl World {
         world
     }
 
-    /// Lets every third validator plot.
-    pub(super) fn plot_of_a_third(&mut self, plot: Plot) {
-        self.plot = plot;
+    /// Every third validator is of one party, which plots unless the side is the honest one.
+    pub(super) fn a_third_plots(&mut self, side: Side, plot: Plot) {
         self.validators.iter_mut().step_by(3).for_each(|it| it.is_bad = true);
+        self.plots(side, plot);
+    }
+
+    /// The last validator plots alone, unless the side is the honest one.
+    pub(super) fn one_plots(&mut self, side: Side, plot: Plot) {
+        self.validators.iter_mut().next_back().into_iter().for_each(|it| it.is_bad = true);
+        self.plots(side, plot);
+    }
+
+    /// The bad validators plot, unless the side is the honest one.
+    pub(super) fn plots(&mut self, side: Side, plot: Plot) {
+        if side != Side::Honest {
+            self.plot = plot;
+        }
+    }
+
+    /// The network has these rules in place of the specification's on the side that lacks the row's defence.
+    pub(super) fn lacks(&mut self, side: Side, rules: &'static dyn Rules) {
+        if side == Side::Undefended {
+            self.rules = rules;
+        }
+    }
+
+    /// The same of 96 validators, 32 on each continent: of 21 seats each holds one or none, and chance decides how many a third of them hold
+    /// at a worker.
+    pub(super) fn with_96_validators(change: impl FnOnce(&mut Self)) -> Self {
+        Self::with(|world| {
+            let of = |i: usize| Validator { place: world.validators[i / 32 * 7].place, ..world.validators[0] };
+            world.validators = (0..96).map(of).collect();
+            change(world);
+        })
+    }
+
+    /// There is no worker but the cheat's: of rows about what happens to epochs.
+    pub(super) fn of_one_worker(&mut self) {
+        self.machines.truncate(1);
+        self.workers.truncate(1);
     }
 
     pub(super) fn cheat(&mut self) -> &mut Machine {
         &mut self.machines[CHEAT]
+    }
+
+    /// Changes the cheat's machine, unless the side is the honest one.
+    pub(super) fn cheats(&mut self, side: Side, change: impl FnOnce(&mut Machine)) {
+        if side != Side::Honest {
+            change(self.cheat());
+        }
+    }
+
+    /// The cheat's first worker is a member in the last epoch only, unless the side is the honest one.
+    pub(super) fn joins_late(&mut self, side: Side) {
+        if side != Side::Honest {
+            self.workers[CHEAT].from = Epoch::new(self.epochs);
+        }
+    }
+
+    /// Whether a worker is not what it would be if its machine were honest: a second one on it, a member since lately, or one that declares another
+    /// disk than there is.
+    pub(super) fn is_pretence(&self, worker: usize) -> bool {
+        let Worker { machine, from, .. } = self.workers[worker];
+        let is_second = self.workers[..worker].iter().any(|it| it.machine == machine);
+        let Machine { declared, disk, .. } = self.machines[machine];
+        let has = match disk {
+            Disk::Real { room, .. } => u64::from(room) * Policy::CHUNK_BYTES,
+            _ => declared,
+        };
+        is_second || from > Epoch::new(1) || declared != has
     }
 
     /// The budget of each pool for a settlement.

@@ -308,7 +308,7 @@ fn final_epochs_tell_the_stats_before_their_settlement() {
             _ => assert!(of.is_empty()),
         }
         for (node, before) in &told {
-            assert_eq!(*before, newest.get(node).cloned().unwrap_or_default(), "epoch {epoch}");
+            assert_eq!(**before, newest.get(node).cloned().unwrap_or_default(), "epoch {epoch}");
         }
         newest = chain.state.all::<crate::ledger::table::Workers>().map(|(id, stats)| (id, stats.clone())).collect();
     }

@@ -4,6 +4,10 @@ use lucid_types::id::Hash;
 use lucid_types::proof::MAX_KEY_BYTES;
 
 use super::{Builder, NOWHERE, Node, Tree, first_difference, goes_right};
+use crate::ledger::fork::{WORTH_A_THREAD, fork};
+
+/// How often a descent may go on in two threads: at most 2^2 at a time.
+const FORKS: u8 = 2;
 
 /// A row's new value, or its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct Change<V> {
     pub value: Option<(V, Hash)>,
 }
 
-impl<V: Clone> Tree<V> {
+impl<V: Clone + Send + Sync> Tree<V> {
     /// The tree after these changes, one after the other. Where their keys grow, as they should, it takes one descent; each new
     /// branch is hashed once, and what did not change is shared with this tree. Removing an absent row changes nothing.
     ///
@@ -27,7 +31,7 @@ impl<V: Clone> Tree<V> {
             .split(|change| change.key.len() > MAX_KEY_BYTES)
             .flat_map(|part| part.chunk_by(|a, b| a.key < b.key && !b.key.starts_with(&a.key)));
         let root = runs.fold(self.root.clone(), |root, run| match &root {
-            Some(root) => changed(root, &Run { changes: run, partings: &partings(root, run) }),
+            Some(root) => changed(root, &Run { changes: run, partings: &partings(root, run), forks: FORKS }),
             None => built(run),
         });
         Self { root }
@@ -59,6 +63,8 @@ fn partings<V>(root: &Node<V>, changes: &[Change<V>]) -> Vec<u16> {
 struct Run<'a, V> {
     changes: &'a [Change<V>],
     partings: &'a [u16],
+    /// How often its descent may still fork.
+    forks: u8,
 }
 
 impl<V> Run<'_, V> {
@@ -67,12 +73,15 @@ impl<V> Run<'_, V> {
         let n_left = self.changes.partition_point(|change| !goes_right(&change.key, bit));
         let (left, right) = self.changes.split_at(n_left);
         let (left_partings, right_partings) = self.partings.split_at(n_left);
-        (Self { changes: left, partings: left_partings }, Self { changes: right, partings: right_partings })
+        let is_fork = self.forks > 0 && left.len().min(right.len()) >= WORTH_A_THREAD;
+        let forks = self.forks.saturating_sub(is_fork.into());
+        let of = |changes, partings| Self { changes, partings, forks };
+        (of(left, left_partings), of(right, right_partings))
     }
 }
 
 /// The subtree after changes whose lookups pass it.
-fn changed<V: Clone>(node: &Node<V>, run: &Run<'_, V>) -> Option<Node<V>> {
+fn changed<V: Clone + Send + Sync>(node: &Node<V>, run: &Run<'_, V>) -> Option<Node<V>> {
     let (Some(first), Some(last)) = (run.changes.first(), run.changes.last()) else { return Some(node.clone()) };
     // What stands between two keys begins with all that both begin with.
     let (&[first_parting, ..], &[.., last_parting]) = (run.partings, run.partings) else { return Some(node.clone()) };
@@ -80,7 +89,9 @@ fn changed<V: Clone>(node: &Node<V>, run: &Run<'_, V>) -> Option<Node<V>> {
     match node {
         Node::Branch(branch) if branch.bit <= parting => {
             let (left, right) = run.split(branch.bit);
-            match (changed(&branch.left, &left), changed(&branch.right, &right)) {
+            let (of_left, of_right) = (|| changed(&branch.left, &left), || changed(&branch.right, &right));
+            let is_fork = left.forks < run.forks;
+            match if is_fork { fork(of_left, of_right) } else { (of_left(), of_right()) } {
                 (Some(left), Some(right)) if left.is(&branch.left) && right.is(&branch.right) => Some(node.clone()),
                 (left, right) => Node::join(branch.bit, left, right),
             }

@@ -387,6 +387,31 @@ fn a_run_of_no_rows() {
     tree.prove(&[1]).check_absence(&EMPTY_ROOT, &[1]).unwrap();
 }
 
+/// So many changes that the descent forks, in one table and across two: changed, new and removed rows.
+#[test]
+fn many_changes_make_the_tree_of_the_rows_after_them() {
+    let key = |table: u8, i: u32| {
+        [&[table], Hash::derive("test", &[&[table], &i.to_le_bytes()]).as_bytes().as_slice()].concat()
+    };
+    let mut model: Model = (0..2u8).flat_map(|table| (0..3_000).map(move |i| (key(table, i), vec![table]))).collect();
+    let tree = tree_of(&model);
+    let mut changes = BTreeMap::new();
+    for i in (0..4_000).step_by(3) {
+        changes.insert(key(0, i), (i % 2 == 0).then(|| vec![7]));
+        changes.insert(key(1, i), Some(vec![8]));
+    }
+    assert!(changes.len() > 8 * crate::ledger::fork::WORTH_A_THREAD);
+    let applied = tree.apply(&changes.iter().map(|(key, value)| change(key, value.as_deref())).collect::<Vec<_>>());
+    for (key, value) in changes {
+        match value {
+            Some(value) => model.insert(key, value),
+            None => model.remove(&key),
+        };
+    }
+    assert_eq!(applied.root(), defined_root(&model.iter().collect::<Vec<_>>()));
+    assert!(applied.iter().map(|(key, value)| (key.to_vec(), value.clone())).eq(model));
+}
+
 /// A branch for each bit of the longest key: as deep as a tree can be, on the stack of a test's thread.
 #[test]
 fn the_deepest_tree() {

@@ -1,13 +1,17 @@
 //! Attacks of validators, alone and together.
 
+use lucid_types::amount::Ppm;
+
 use super::{NO_MORE, NOTHING};
 use crate::cheats::rules::{AnyContribution, AnyReveal, ForfeitsCostNothing, MeanOfSeats, PowerCountsTwice};
-use crate::cheats::world::{CHEAT, Plot, Presence, Validator, World};
+use crate::cheats::world::{CHEAT, Plot, Presence, SETTLE_EVERY, World};
 use crate::cheats::{Bound, Figure, Prevented, Row, Side};
 
 /// Medians of a network whose third lies are the honest ones' in another order.
-const HONEST_RANGE: Bound =
-    Bound::AtMost(1_100_000, "the best that an honest validator measured: round trips weigh a tenth");
+const HONEST_RANGE: Bound = Bound::AtMost(
+    1_100_000,
+    "the best that honest validators measured: 18 ms, not 92 ms, and 40 Mbit/s, not 25, are 5 points of a score of 50",
+);
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -22,10 +26,8 @@ pub(super) const ROWS: &[Row] = &[
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::EveryOtherEpoch;
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Praise });
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.a_third_plots(side, Plot::Praise);
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -45,10 +47,8 @@ pub(super) const ROWS: &[Row] = &[
                     return;
                 }
                 it.cheat().presence = Presence::HalfOfTheTime;
-                it.plot_of_a_third(Plot::Praise);
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.a_third_plots(side, Plot::Praise);
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -58,16 +58,17 @@ pub(super) const ROWS: &[Row] = &[
         defence: Some("medians by seats (mean)"),
         seed: 71,
         figure: Figure::Earned,
-        bound: Bound::AtMost(2_600_000, "an equal machine that is always up: the row above"),
+        bound: Bound::AtMost(
+            2_309_000,
+            "what an equal machine earns that is always up: the honest figure of the row above",
+        ),
         prevented: Prevented::Partly,
         says: "A third of the seats can nearly double what an unreliable machine earns. It never brings it to what a reliable one earns.",
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::HalfOfTheTime;
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Praise });
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.a_third_plots(side, Plot::Praise);
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -82,10 +83,8 @@ pub(super) const ROWS: &[Row] = &[
         says: "The median moves to a longer round trip that an honest validator measured.",
         world: |side| {
             World::with(|it| {
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Smear });
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.a_third_plots(side, Plot::Smear);
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -96,19 +95,20 @@ pub(super) const ROWS: &[Row] = &[
         seed: 19,
         figure: Figure::Earned,
         bound: HONEST_RANGE,
-        prevented: Prevented::Yes,
-        says: "They hold a third of the seats, and no more weight: what a third can do, they can.",
+        prevented: Prevented::Partly,
+        says: "They hold a third of the seats, and no more weight: what a third can do, they can, as in `praise`.",
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::EveryOtherEpoch;
-                let of = |i: usize| Validator { power: if i < 2 { 16 } else { 4 }, is_bad: i < 2, ..it.validators[i] };
-                it.validators = (0..19).map(of).collect();
-                if side != Side::Honest {
-                    it.plot = Plot::Praise;
+                // Seven in Europe and six on the other continents, whose last are the strong ones.
+                it.validators.remove(20);
+                it.validators.remove(13);
+                for (i, validator) in it.validators.iter_mut().enumerate() {
+                    validator.is_bad = [12, 18].contains(&i);
+                    validator.power = if validator.is_bad { 16 } else { 4 };
                 }
-                if side == Side::Undefended {
-                    it.rules = &PowerCountsTwice;
-                }
+                it.plots(side, Plot::Praise);
+                it.lacks(side, &PowerCountsTwice);
             })
         },
     },
@@ -123,13 +123,8 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                it.validators[20].is_bad = true;
-                if side != Side::Honest {
-                    it.plot = Plot::Exaggerate;
-                }
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.one_plots(side, Plot::Exaggerate);
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -146,7 +141,7 @@ pub(super) const ROWS: &[Row] = &[
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::HalfOfTheTime;
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Praise });
+                it.a_third_plots(side, Plot::Praise);
                 it.validators[20].is_bad = true;
                 it.workers[CHEAT].operator = (side != Side::Undefended).then_some(0);
             })
@@ -163,13 +158,8 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                it.validators[20].is_bad = true;
-                if side != Side::Honest {
-                    it.plot = Plot::CopyOthers;
-                }
-                if side == Side::Undefended {
-                    it.rules = &AnyReveal;
-                }
+                it.one_plots(side, Plot::CopyOthers);
+                it.lacks(side, &AnyReveal);
             })
         },
     },
@@ -184,10 +174,7 @@ pub(super) const ROWS: &[Row] = &[
         says: "An old report is a report. `lucid score agreement` shows who repeats whom: honest validators hardly ever measure the same twice.",
         world: |side| {
             World::with(|it| {
-                it.validators[20].is_bad = true;
-                if side != Side::Honest {
-                    it.plot = Plot::RepeatOthers;
-                }
+                it.one_plots(side, Plot::RepeatOthers);
             })
         },
     },
@@ -199,59 +186,99 @@ pub(super) const ROWS: &[Row] = &[
         figure: Figure::Validating,
         bound: NOTHING,
         prevented: Prevented::Partly,
-        says: "Up to `max_forfeits` of a settlement's duties, 5 % on the public mesh, may fail and cost nothing, so that nobody loses its pay by \
-               others' censorship. A third of the power can void some of the committees that it sits on: the seats' figures say how many.",
+        says: "What is not revealed is not paid anyway: half of the reveals of a third of the validators are 20 % of all that remain, or 60 % of \
+               their pay; the defence takes the rest. It brings them nothing here: 14 of 21 validators with a seat each are a quorum.",
         world: |side| {
             World::with(|it| {
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Withhold });
-                if side == Side::Undefended {
-                    it.rules = &ForfeitsCostNothing;
-                }
+                it.a_third_plots(side, Plot::Withhold);
+                it.lacks(side, &ForfeitsCostNothing);
+            })
+        },
+    },
+    Row {
+        name: "withhold-for-nothing",
+        attack: "a third of 96 validators withholds as many reveals as cost it nothing; epochs of workers that are measured",
+        defence: Some("more than `max_forfeits` of its duties cost a validator its pay (they cost nothing)"),
+        seed: 101,
+        figure: Figure::Measured,
+        bound: Bound::AtLeast(
+            916_666,
+            "`max_forfeits` is 10 % here, which one of twelve epochs does not exceed: at worst nobody is measured in it",
+        ),
+        prevented: Prevented::Partly,
+        says: "Up to `max_forfeits` of a settlement's duties, 5 % on the public mesh or 36 reports of 720, may fail and cost nothing but the pay for \
+               them, so that nobody loses all of it by others' censorship. Whoever does not mind the loss has the column without the defence: \
+               in two of five epochs a third of 96 validators holds eight of a worker's 21 seats or more, and the others make no quorum.",
+        world: |side| {
+            World::with_96_validators(|it| {
+                it.policy.max_forfeits = Ppm::new(100_000);
+                it.a_third_plots(side, Plot::WithholdForNothing);
+                it.lacks(side, &ForfeitsCostNothing);
+            })
+        },
+    },
+    Row {
+        name: "leave-out",
+        attack: "a third of 96 validators reports all workers but a rival, as if it had not measured that; the figure is the rival's",
+        defence: None,
+        seed: 102,
+        figure: Figure::Earned,
+        bound: Bound::AtLeast(
+            394_000,
+            "39 % of its epochs are void, 58 % with four standard deviations of 108, and its score lacks the same part of its credits",
+        ),
+        prevented: Prevented::No,
+        says: "What was not sent abstains, and nobody can tell whether a validator could have sent it: it is no forfeit, and costs no more than the \
+               pay for that worker. `lucid score agreement` compares what was measured, not what is missing. Uptime does not suffer.",
+        world: |side| {
+            World::with_96_validators(|it| {
+                it.epochs = 10 * SETTLE_EVERY;
+                it.a_third_plots(side, Plot::LeaveOut);
             })
         },
     },
     Row {
         name: "choose-seeds",
-        attack: "a third of 96 validators proposes no block that gives it fewer seats at its worker than its power; its seats there",
-        defence: Some("one contribution to the beacon for each proposer and height (the best of 16)"),
+        attack: "a third of 96 validators makes the contribution to the beacon that gives it most seats at its worker, and passes its turn on if \
+                 they are fewer than its share; its seats there",
+        defence: Some("one contribution for each proposer and height (any of 16)"),
         seed: 11,
         figure: Figure::Seats,
-        bound: Bound::AtMost(1_150_000, "the better of two draws, in a third of all epochs"),
+        bound: Bound::AtMost(
+            1_095_000,
+            "104.1 % by passing on what is below the average; four standard deviations of 1,008 draws in each simulation are 5.0 %",
+        ),
         prevented: Prevented::Partly,
-        says: "Who has the turn can pass it on, and loses its pay for validating if it does so more often than `max_forfeits` allows.",
+        says: "Of 96 validators each has about eight turns at the ends of epochs in a settlement of 720, and passes three of them on: of more than \
+               720 duties that is far below `max_forfeits`, and costs nothing.",
         world: |side| {
-            World::with(|it| {
-                let place = it.validators[0].place;
-                it.validators = (0..96).map(|i| Validator { power: 1, place, is_bad: i % 3 == 0 }).collect();
+            World::with_96_validators(|it| {
+                it.of_one_worker();
                 it.measures = false;
-                it.epochs = 252;
-                it.plot = match side {
-                    Side::Honest => Plot::Nothing,
-                    Side::Attack => Plot::ChooseSeeds,
-                    Side::Undefended => Plot::GrindSeeds(16),
-                };
-                if side == Side::Undefended {
-                    it.rules = &AnyContribution;
-                }
+                it.epochs = 85 * SETTLE_EVERY;
+                it.a_third_plots(side, Plot::ChooseSeeds);
+                it.lacks(side, &AnyContribution);
             })
         },
     },
     Row {
         name: "censor",
-        attack: "a third of the validators leaves all others' reports out of its blocks; epochs of workers that are measured",
+        attack: "a third of the validators leaves all others' reports out of its blocks; epochs of a worker that are measured",
         defence: Some("windows of five blocks (one)"),
         seed: 12,
         figure: Figure::Measured,
         bound: Bound::AtLeast(
-            980_000,
-            "all five blocks of one of two windows are theirs in (1/3)^5 of the epochs each",
+            958_000,
+            "all five blocks of one of two windows are theirs in 2 * (1/3)^5 = 0.8 % of the epochs; four standard deviations of 120 are 3.3 %",
         ),
         prevented: Prevented::Yes,
         says: "",
         world: |side| {
             World::with(|it| {
+                it.of_one_worker();
+                it.epochs = 11 * SETTLE_EVERY;
                 it.policy.report_window = if side == Side::Undefended { 1 } else { 5 };
-                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Censor });
+                it.a_third_plots(side, Plot::Censor);
             })
         },
     },

@@ -1,13 +1,10 @@
 //! Attacks of workers.
 
 use lucid_types::pool::SplitRule;
-use lucid_types::time::Epoch;
 
 use super::{NO_MORE, NOTHING};
 use crate::cheats::rules::{FailureAbstains, MaintenanceAtOnce, MeanOfSeats};
-use crate::cheats::world::{
-    Answers, CHEAT, Link, Place, Presence, SETTLE_EVERY, SETTLEMENTS, Worker, World, home, worker,
-};
+use crate::cheats::world::{Answers, CHEAT, Link, Place, Presence, SETTLE_EVERY, Worker, World, home, worker};
 use crate::cheats::{Bound, Figure, Prevented, Row, Side};
 
 pub(super) const ROWS: &[Row] = &[
@@ -47,10 +44,8 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                it.cheat().answers = if side == Side::Honest { Answers::All } else { Answers::Nearest(14) };
-                if side == Side::Undefended {
-                    it.rules = &FailureAbstains;
-                }
+                it.cheats(side, |it| it.answers = Answers::Nearest(14));
+                it.lacks(side, &FailureAbstains);
             })
         },
     },
@@ -65,10 +60,8 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                it.cheat().answers = if side == Side::Honest { Answers::All } else { Answers::Nearest(8) };
-                if side == Side::Undefended {
-                    it.rules = &MeanOfSeats;
-                }
+                it.cheats(side, |it| it.answers = Answers::Nearest(8));
+                it.lacks(side, &MeanOfSeats);
             })
         },
     },
@@ -83,9 +76,7 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                if side != Side::Honest {
-                    it.cheat().presence = Presence::AtExpectedProbes;
-                }
+                it.cheats(side, |it| it.presence = Presence::AtExpectedProbes);
                 it.has_public_schedule = side == Side::Undefended;
             })
         },
@@ -107,17 +98,17 @@ pub(super) const ROWS: &[Row] = &[
                 it.policy.echo_every = 4;
                 it.epochs = 10 * SETTLE_EVERY;
                 it.policy.full_credits /= 4;
-                if side != Side::Honest {
-                    let has_time = side == Side::Undefended;
-                    it.cheat().link = Link::Rented { own: 40_000, rented: 400_000, has_time };
-                }
+                let has_time = side == Side::Undefended;
+                it.cheats(side, |it| it.link = Link::Rented { own: 40_000, rented: 400_000, has_time });
             })
         },
     },
     Row {
         name: "late-join",
         attack: "a worker joins for the last epoch of a settlement",
-        defence: Some("uptime is of `min_denominator` epochs at least (of one)"),
+        defence: Some(
+            "the pool pays for credits of the settlement's own epochs, times the score (all who earned anything alike)",
+        ),
         seed: 17,
         figure: Figure::Earned,
         bound: Bound::AtMost(1_000_000 / (2 * SETTLE_EVERY), "one epoch of the two settlements that are counted"),
@@ -125,29 +116,44 @@ pub(super) const ROWS: &[Row] = &[
         says: "",
         world: |side| {
             World::with(|it| {
-                if side != Side::Honest {
-                    it.workers[CHEAT].from = Epoch::new(SETTLE_EVERY * SETTLEMENTS);
-                }
+                it.joins_late(side);
                 if side == Side::Undefended {
-                    it.policy.min_denominator = 1;
+                    it.split = SplitRule::Equal;
                 }
             })
         },
     },
     Row {
         name: "late-join-equal",
-        attack: "the same in a pool that pays all who earned anything alike",
+        attack: "the same in a pool that pays all who earned anything alike; for each epoch in which it was measured",
         defence: None,
         seed: 171,
-        figure: Figure::Earned,
-        bound: Bound::AtMost(500_000, "one of the two settlements that are counted"),
+        figure: Figure::EarnedAnEpoch,
+        bound: Bound::AtMost(12_000_000, "one epoch is paid as twelve are: that is what the split says"),
         prevented: Prevented::No,
-        says: "A pool with the split `equal` pays a whole part for one epoch. Its owner should know its members, or choose another split.",
+        says: "A pool with the split `equal` pays a whole part for one epoch, whatever was measured. Its owner should know its members, or choose \
+               another split.",
         world: |side| {
             World::with(|it| {
                 it.split = SplitRule::Equal;
-                if side != Side::Honest {
-                    it.workers[CHEAT].from = Epoch::new(SETTLE_EVERY * SETTLEMENTS);
+                it.joins_late(side);
+            })
+        },
+    },
+    Row {
+        name: "late-join-to-lead",
+        attack: "the same, to lead the pool when the settlement ends; settlements at whose end it is eligible",
+        defence: Some("uptime is of `min_denominator` epochs at least (of one)"),
+        seed: 172,
+        figure: Figure::Eligible,
+        bound: NOTHING,
+        prevented: Prevented::Yes,
+        says: "",
+        world: |side| {
+            World::with(|it| {
+                it.joins_late(side);
+                if side == Side::Undefended {
+                    it.policy.min_denominator = 1;
                 }
             })
         },
@@ -165,9 +171,7 @@ pub(super) const ROWS: &[Row] = &[
             World::with(|it| {
                 it.cheat().presence = Presence::Outages;
                 it.workers[CHEAT].dodges = side != Side::Honest;
-                if side == Side::Undefended {
-                    it.rules = &MaintenanceAtOnce;
-                }
+                it.lacks(side, &MaintenanceAtOnce);
             })
         },
     },
@@ -183,9 +187,7 @@ pub(super) const ROWS: &[Row] = &[
         world: |side| {
             World::with(|it| {
                 it.cheat().place = Place::Asia;
-                if side != Side::Honest {
-                    it.cheat().answers = Answers::ThroughProxies;
-                }
+                it.cheats(side, |it| it.answers = Answers::ThroughProxies);
             })
         },
     },

@@ -1,7 +1,7 @@
 //! What validators that act together can come to hold of a worker's seats, and what they can do with it.
 
 use super::*;
-use crate::aggregate::{PING_TIMEOUT_US, Probe, Seen, Stored, aggregate};
+use crate::aggregate::{PING_TIMEOUT_US, Probe, Seen, Stored, aggregate, success};
 use crate::report::check_observation;
 
 /// Numbers that look random and are the same every time.
@@ -90,6 +90,51 @@ fn bad_committees_stay_below_the_figure() {
     assert!(exceeds, "a bound that half of the power does not break shows nothing: {owned}, {voided} of {all}");
 }
 
+/// What a property about minorities would find if it looked at majorities: whoever holds more than half of a worker's seats takes every median
+/// out of the range of what the others measured.
+#[test]
+fn a_majority_of_seats_leaves_the_honest_range() {
+    let policy = Policy { storage_max_bytes: 1 << 30, echo_every: 1, ..Policy::default() };
+    let honest = Observation {
+        pings_sent: 12,
+        pings_answered: 6,
+        rtt_us: LogScale::encode(50_000),
+        echo_kbit_s: Some(LogScale::encode(40_000)),
+        group: Some(NetworkGroup::NONE),
+    };
+    let echo_kbit_s = Some(LogScale::encode(1 << 30));
+    let lie = Observation { pings_answered: 12, rtt_us: LogScale::encode(1_000), echo_kbit_s, ..honest };
+    assert!([honest, lie].iter().all(|it| check_observation(&policy, it).is_ok()));
+    let mut numbers = Numbers(11);
+    let mut seen_of = [0u32; 2];
+    for number in 0..300 {
+        let powers = numbers.powers();
+        let liars = numbers.coalition(&powers, (11, 20));
+        let workers = (0..10).map(|i| Worker { disk_bytes: 1 << 30, ..worker(i) });
+        let draw = draw(&policy, number, &set(&powers), workers);
+        for it in draw.scored.iter().filter(|it| !it.seats.is_empty()) {
+            let tells = |seats: &Seats| liars.contains(&draw.reporters[usize::from(seats.reporter)]);
+            let probe = |seats: &Seats| Probe { seats: seats.count, seen: if tells(seats) { lie } else { honest } };
+            let stored = |seats: &Seats| Stored { seats: seats.count, chunks: if tells(seats) { 24 } else { 3 } };
+            let seen =
+                Seen { probes: it.seats.iter().map(probe).collect(), stored: it.storage.iter().map(stored).collect() };
+            let Some(found) = aggregate(&policy, it, &seen) else { continue };
+            let is_majority = |seats: &[Seats]| 2 * held_by(&draw, seats, &liars) > policy.seats;
+            let owns = is_majority(&it.seats);
+            seen_of[usize::from(owns)] += 1;
+            let expected = if owns { lie } else { honest };
+            assert_eq!(found.reachable_ms, policy.epoch_ms * u64::from(expected.pings_answered) / 12);
+            assert_eq!(found.rtt_us, expected.rtt_us.value());
+            assert_eq!(found.success, success(&expected));
+            assert_eq!(found.echo.map(|echo| echo.kbit_s), expected.echo_kbit_s.map(LogScale::value));
+            let owns_chunks = is_majority(&it.storage);
+            let honest = policy.chunks_of_all(3);
+            assert!(found.chunks.is_none_or(|chunks| if owns_chunks { chunks > honest } else { chunks == honest }));
+        }
+    }
+    assert!(seen_of.iter().all(|times| *times > 300), "both were seen often: {seen_of:?}");
+}
+
 prop_compose! {
     /// What passes for an observation.
     fn observation()(
@@ -144,6 +189,7 @@ proptest! {
             let reachable = |o: &Observation| policy.epoch_ms * u64::from(o.pings_answered) / u64::from(o.pings_sent);
             let rtt = |o: &Observation| if o.pings_answered > 0 { o.rtt_us.value() } else { PING_TIMEOUT_US };
             prop_assert!(within(found.reachable_ms, &reachable) && within(found.rtt_us, &rtt));
+            prop_assert!(within(found.success.get().into(), &|o| success(o).get().into()));
             let kbit_s = |o: &Observation| o.echo_kbit_s.map_or(0, LogScale::value);
             prop_assert!(within(found.echo.unwrap().kbit_s, &kbit_s));
             if minority(&it.storage) && let Some(chunks) = found.chunks {
