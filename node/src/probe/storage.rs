@@ -27,7 +27,7 @@ use lucid_types::policy::Policy;
 use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal};
 use lucid_types::time::UnixMillis;
 
-use self::known::Known;
+use self::stock::{Challenge, Doing, Stock};
 use super::budget::{CoreLimits, Gauges};
 use super::counts::{ProbeCounts, StorageOutcome};
 use super::draws::Draws;
@@ -35,8 +35,10 @@ use super::limits::{PING_TIMEOUT, ping_tail};
 use super::schedule::Bounds;
 
 pub(super) use self::known::KeptStock;
+pub use self::stock::{Ask, StorageFault, StoredAt};
 
 mod known;
+mod stock;
 
 /// Between two deposits with one worker: with two deposits under way that is as fast as its protocol lets a peer ask.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -51,155 +53,10 @@ const IN_VAIN_PART: u64 = 4;
 /// A worker and the settlement in which the term begins for which chunks are deposited with it.
 pub(super) type StockId = (NodeId, u64);
 
-/// A worker of which this validator holds storage seats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredAt {
-    /// The worker.
-    pub worker: NodeId,
-    /// How many of the committee's seats this validator holds.
-    pub seats: u8,
-    /// Chunks for each of them.
-    pub quota: u16,
-    /// The chunks.
-    pub deposit: DepositId,
-    /// Whether the term is under way, so that the report is about it. In the settlement before, chunks are deposited only.
-    pub is_challenged: bool,
-}
-
-impl StoredAt {
-    /// Chunks of all its seats.
-    pub fn chunks(&self) -> u32 {
-        u32::from(self.seats).saturating_mul(self.quota.into())
-    }
-
-    const fn id(&self) -> StockId {
-        (self.worker, self.deposit.term)
-    }
-}
-
-/// What is asked of a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// How many chunks it holds.
-    Held,
-    /// These ranges.
-    Challenge(Vec<ChunkRange>),
-    /// To store the chunk of this place.
-    Deposit(u32),
-}
-
-/// Why that was not done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StorageFault {
-    /// It never left this node, by a limit of its own.
-    Own,
-    /// It never left this node: too many requests to the worker are unanswered.
-    Unanswered,
-    /// The worker could not be reached, or the connection ended.
-    Unreachable,
-    /// No answer in time.
-    Late,
-    /// The worker is too busy now.
-    Busy,
-    /// The worker refused, for a reason of the protocol or for none.
-    Refused(Option<StorageRefusal>),
-    /// The answer is not one to this request.
-    Wrong,
-}
-
-impl StorageFault {
-    const fn outcome(self) -> StorageOutcome {
-        match self {
-            Self::Own => StorageOutcome::NotSent,
-            Self::Unanswered | Self::Late => StorageOutcome::Late,
-            Self::Unreachable => StorageOutcome::Unreachable,
-            Self::Busy | Self::Refused(_) => StorageOutcome::Refused,
-            Self::Wrong => StorageOutcome::Wrong,
-        }
-    }
-}
-
-/// How often a worker was too busy in an epoch for requests of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Busy {
-    n: u32,
-    /// It was when it was asked last.
-    is_last: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Doing {
-    #[default]
-    Nothing,
-    /// For a connection.
-    Waiting,
-    Asking,
-    Challenging,
-    Depositing,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     Ask,
     Challenge,
-}
-
-/// The challenge of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Challenge {
-    /// None, or not yet.
-    Ahead,
-    /// Its time has come.
-    Due,
-    /// Chunks proved for each seat; `None` for an abstention.
-    Over(Option<u16>),
-}
-
-#[derive(Clone, Debug)]
-struct Stock {
-    at: StoredAt,
-    known: Known,
-    doing: Doing,
-    challenge: Challenge,
-    /// No deposits any more in this epoch.
-    is_closed: bool,
-    /// Nothing was known of it when the epoch began.
-    is_new: bool,
-    /// Too busy for questions, and for deposits.
-    busy: (Busy, Busy),
-}
-
-impl Stock {
-    /// Chunks that are there and count.
-    fn held(&self) -> Option<u32> {
-        self.known.held.map(|held| held.min(self.at.chunks()))
-    }
-
-    /// Whether a fault is the worker's.
-    fn is_to_blame(&self, fault: StorageFault) -> bool {
-        match fault {
-            StorageFault::Own => false,
-            StorageFault::Unanswered => self.known.is_silent,
-            // It may not have seen the block yet that makes it a member. A committee's row is made a settlement before its term begins, and a
-            // challenge is not refused for that.
-            StorageFault::Refused(Some(StorageRefusal::NotDrawn)) => !self.is_new || self.doing == Doing::Challenging,
-            _ => true,
-        }
-    }
-
-    fn over(&mut self, proved: Option<u16>, outcome: StorageOutcome, counts: &mut ProbeCounts) {
-        if matches!(self.challenge, Challenge::Over(_)) {
-            return;
-        }
-        self.challenge = Challenge::Over(proved);
-        counts.challenge(outcome);
-    }
-
-    /// A fault ends a challenge that was due.
-    fn failed(&mut self, is_to_blame: bool, outcome: StorageOutcome, counts: &mut ProbeCounts) {
-        let (proved, outcome) = if is_to_blame { (Some(0), outcome) } else { (None, StorageOutcome::NotSent) };
-        self.over(proved, outcome, counts);
-    }
 }
 
 /// The first is deposited with next: of which the worker holds the least part, by a random order.

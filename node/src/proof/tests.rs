@@ -78,7 +78,7 @@ fn measured(spec: &ChainSpec, stats: &mut WorkerStats, epoch: Epoch, worker: Nod
         success: Ppm::new(950_000),
         rtt_us: 700 + n,
         echo: (n == 0).then_some(EchoMedian { bytes: 262_144, kbit_s: 98_765 }),
-        chunks: (n < 2).then_some(1),
+        chunks: (n < 2).then_some(spec.genesis().policy.chunks_of_all(1)),
         group: Some(NetworkGroup::from_bytes([0, 0, 9, 8, 7, 6])),
     };
     let earned = Earned { relay: Credits::new(8), storage: Credits::new(n) };

@@ -106,7 +106,7 @@ const ALL: [&[&str]; 6] = [
 fn stats_check_and_compact_tell_of_a_sound_store_and_change_nothing() {
     let stopped = Stopped::new();
     let stats = json(&lucid(&stopped.home(), &["db", "stats", "--json"]));
-    assert_eq!((&stats["format"], &stats["head"]), (&Value::from(10), &Value::Null));
+    assert_eq!((&stats["format"], &stats["head"]), (&Value::from(11), &Value::Null));
     assert_eq!(stats["network_id"], stopped.network.to_string());
     let own = stats["families"].as_array().unwrap().iter().find(|family| family["family"] == "own").unwrap().clone();
     assert_eq!((&own["entries"], &own["is_exact"]), (&Value::from(1), &Value::from(true)));
@@ -270,7 +270,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn a_store_of_format_9_is_refused_with_what_to_do() {
+fn a_store_of_format_10_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     let network = make_home(&home, &["--role", "worker"], 1);
@@ -279,9 +279,9 @@ fn a_store_of_format_9_is_refused_with_what_to_do() {
     let files = fs::read_dir(home.join("db")).unwrap().map(|file| file.unwrap().path());
     let log = files.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
     let mut bytes = fs::read(&log).unwrap();
-    let wanted = b"\x06format\x04\x00\x00\x00\x0a";
+    let wanted = b"\x06format\x04\x00\x00\x00\x0b";
     let at = bytes.windows(wanted.len()).position(|window| window == wanted).unwrap();
-    bytes[at + wanted.len() - 1] = 9;
+    bytes[at + wanted.len() - 1] = 10;
     let mut header = 0;
     loop {
         let length = usize::from(u16::from_le_bytes([bytes[header + 4], bytes[header + 5]]));

@@ -16,7 +16,7 @@ use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, UnixMillis};
 
-use super::chunks::{Answer, Chunks, stored};
+use super::chunks::{Answer, Chunks, Depositor, stored};
 use super::world::{Answers, Disk, Link, Presence, World};
 
 /// The probers of all validators, from one epoch to the next.
@@ -48,6 +48,8 @@ struct Running<'a> {
     events: Vec<(usize, Input)>,
     draws: &'a mut Draws,
     chunks: &'a mut Chunks,
+    /// By the validators' numbers.
+    depositors: &'a [Depositor],
     acts: &'a mut u64,
 }
 
@@ -79,9 +81,11 @@ impl Probers {
         let bounds = Bounds { epoch, start: genesis.epoch_start(epoch), end: genesis.epoch_end(epoch) };
         let assigned =
             |(it, _): (&ScoredWorker, u8)| Assigned { worker: it.node, echo_bytes: it.echo_bytes, group: it.group };
+        let depositor = |number| Depositor::new(world, self.seed, genesis, (number, validator_key(number).account()));
+        let depositors: Vec<_> = (0..ids.len()).map(depositor).collect();
         let assignment = |number: usize, id: &ValidatorId| {
             let workers = draw.assignment(id)?.map(assigned).collect();
-            let stored = stored(world, state, draw, (id, &validator_key(number).account()));
+            let stored = stored(world, state, draw, (id, depositors.get(number)?));
             Some(Assignment { workers, policy: Arc::clone(&policy), stored })
         };
         self.chunks.collect(&policy, policy.settlement_of(epoch));
@@ -118,9 +122,11 @@ impl Probers {
             events: Vec::new(),
             draws: &mut self.draws,
             chunks: &mut self.chunks,
+            depositors: &depositors,
             acts: &mut self.acts,
         };
-        let limits = CoreLimits::new(&policy);
+        let usual = CoreLimits::new(&policy);
+        let limits = CoreLimits { again_part: world.again_part.unwrap_or(usual.again_part), ..usual };
         let mut cores: Vec<Option<Core>> = Vec::with_capacity(ids.len());
         for (number, id) in ids.iter().enumerate() {
             let seed = if world.has_public_schedule { public } else { running.draws.bytes() };
@@ -203,7 +209,9 @@ impl Running<'_> {
                 self.at(now, validator, Input::NotConnected { worker, probe });
             }
             Effect::Storage { deposit, ask, .. } => {
-                let Answer { outcome, delay } = self.chunks.answer(it.disk, validator, worker, &deposit, &ask);
+                let Some(depositor) = self.depositors.get(validator) else { return };
+                let Answer { outcome, delay } =
+                    self.chunks.answer(self.world, it.disk, depositor, worker, &deposit, &ask);
                 let time = rtt + delay;
                 let is_challenge = matches!(ask, Ask::Challenge(_));
                 let is_honest = outcome.is_ok() && matches!(it.disk, Disk::Real { .. });

@@ -4,6 +4,7 @@ use lucid_consensus::ledger::duties::Duty;
 use lucid_consensus::rules::Rules;
 use lucid_score::aggregate::{Aggregate, EchoMedian, PING_TIMEOUT_US, Probe, Seen, aggregate};
 use lucid_score::draw::ScoredWorker;
+use lucid_score::median::{Weighted, weighted_median};
 use lucid_types::amount::Ppm;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId};
@@ -52,6 +53,20 @@ impl Rules for MeanOfStorage {
         let medians = aggregate(policy, worker, seen)?;
         let chunks = u64::from(policy.seats) * mean(seen.stored.iter().map(|it| (it.seats, it.chunks.into())));
         let chunks = medians.chunks.is_some().then(|| u32::try_from(chunks).unwrap_or(u32::MAX));
+        Some(Aggregate { chunks, ..medians })
+    }
+}
+
+/// The median of what storage seats found proved counts for all of them.
+#[derive(Debug)]
+pub(super) struct MedianOfStorage;
+
+impl Rules for MedianOfStorage {
+    fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+        let medians = aggregate(policy, worker, seen)?;
+        let mut found: Vec<_> = seen.stored.iter().map(|it| Weighted::new(it.chunks.into(), it.seats)).collect();
+        let median = weighted_median(&mut found).filter(|_| medians.chunks.is_some());
+        let chunks = median.and_then(|median| u16::try_from(median).ok()).map(|median| policy.chunks_of_all(median));
         Some(Aggregate { chunks, ..medians })
     }
 }

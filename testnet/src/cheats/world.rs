@@ -86,11 +86,14 @@ pub(super) enum Link {
 pub(super) enum Disk {
     /// Nowhere: it says that it takes them, and throws them away.
     None,
-    /// On a disk with room for so many, on which `keeps` of a hundred of a chunk's blocks are kept.
-    Real { room: u32, keeps: u8 },
+    /// On a disk with room for so many, of them so many of each validator for a term, on which `keeps` of a hundred of a chunk's blocks are kept.
+    Real { room: u32, of_each: u32, keeps: u8 },
+    /// On a disk on which it keeps those of some validators, and throws the others' away.
+    Of { keeps: fn(usize) -> bool },
     /// At a friend's, of whom it fetches what it is asked for.
     AtFriend { round_trip: Duration },
-    /// Nowhere: it makes them anew for those validators whose seeds it knows.
+    /// Nowhere: it makes them anew, of the secrets of those validators that have given it theirs, and of the others' as they would be if they followed
+    /// from what everybody knows.
     Regenerated { knows: fn(usize) -> bool },
 }
 
@@ -172,6 +175,10 @@ pub(super) struct World {
     pub(super) plot: Plot,
     /// Whether all validators ping at times that follow from the epoch's public seed, as nobody's real validator does.
     pub(super) has_public_schedule: bool,
+    /// Whether the secrets of which chunks follow are none: they follow from what everybody knows.
+    pub(super) has_public_secrets: bool,
+    /// Which part of a worker's chunks is deposited again in a term, if not the usual one: one in so many.
+    pub(super) again_part: Option<u32>,
     /// Whether anything is measured at all, beside who would measure whom.
     pub(super) measures: bool,
     /// How long validators wait for the answer to a challenge, if not as long as they do.
@@ -235,6 +242,8 @@ impl World {
             split: SplitRule::CreditsTimesScore,
             plot: Plot::Nothing,
             has_public_schedule: false,
+            has_public_secrets: false,
+            again_part: None,
             measures: true,
             patience: None,
             epochs: SETTLE_EVERY * SETTLEMENTS,
@@ -252,7 +261,7 @@ impl World {
     pub(super) fn with_disks(change: impl FnOnce(&mut Self)) -> Self {
         let mut world = Self::new();
         for machine in &mut world.machines {
-            machine.disk = Disk::Real { room: 2 * 4 * 21, keeps: 100 };
+            machine.disk = Disk::Real { room: 2 * 4 * 21, of_each: u32::MAX, keeps: 100 };
             machine.declared = DISK;
         }
         world.policy.storage_credits_per_gib = 1_024;
