@@ -31,9 +31,6 @@ use crate::score::why::{self, Loss, Missed, Settlement};
 use crate::view::proofs::prove;
 use crate::view::unread;
 
-/// Causes in one answer.
-const CAUSES: usize = 8;
-
 /// Settlements back in which an echo is looked for.
 const LOOKED_BACK: usize = 30;
 
@@ -217,7 +214,7 @@ impl Poot<'_> {
             is_held: found.credited == Some(Credited::Held),
             first_score_ppm: found.scores.map(|(first, _)| first),
             last_score_ppm: found.scores.map(|(_, last)| last),
-            causes: found.losses.into_iter().take(CAUSES).map(cause_view).collect(),
+            causes: found.losses.into_iter().map(cause_view).collect(),
         }))
     }
 
