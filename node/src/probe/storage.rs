@@ -152,6 +152,8 @@ impl Storage {
                 known.begin_term(at.chunks());
                 // Asking what is held, too, may take so long.
                 tasks.push((random(length.saturating_sub(tail * 2)), id, Task::Challenge));
+            } else {
+                known.wants(at.chunks());
             }
             if known.held.is_none() {
                 tasks.push((random(length / 8), id, Task::Ask));
@@ -273,7 +275,9 @@ impl Storage {
     pub(super) fn unreachable(&mut self, id: StockId, is_tried: bool, counts: &mut ProbeCounts) {
         let Some(stock) = self.stocks.get_mut(&id).filter(|it| it.doing == Doing::Waiting) else { return };
         stock.doing = Doing::Nothing;
-        stock.known.is_in_vain |= is_tried;
+        if is_tried {
+            stock.known.failed();
+        }
         stock.is_closed = true;
         if stock.challenge == Challenge::Due {
             stock.failed(is_tried, StorageOutcome::Unreachable, counts);
@@ -349,7 +353,9 @@ impl Storage {
             }
             (Doing::Asking, Err(fault)) => {
                 stock.is_closed = true;
-                stock.known.is_in_vain |= is_to_blame;
+                if is_to_blame {
+                    stock.known.failed();
+                }
                 if stock.challenge == Challenge::Due {
                     stock.failed(is_to_blame, fault.outcome(), counts);
                 }
@@ -361,7 +367,9 @@ impl Storage {
             }
             (Doing::Depositing, Err(fault)) => {
                 // After a refusal that says how many are there it has done what it should.
-                stock.known.is_in_vain |= is_to_blame && told.is_none();
+                if is_to_blame && told.is_none() {
+                    stock.known.failed();
+                }
                 // If nothing came back, it may be there or not.
                 let is_known = !was_sent || matches!(fault, StorageFault::Busy | StorageFault::Refused(_));
                 stock.known.held = stock.known.held.filter(|_| is_known);
@@ -391,11 +399,15 @@ impl Storage {
             if stock.doing == Doing::Depositing {
                 counts.deposit(StorageOutcome::Late);
                 stock.known.offered(stock.held().unwrap_or(0));
-                (stock.known.held, stock.known.is_in_vain) = (None, true);
+                stock.known.held = None;
+                stock.known.failed();
             }
             // To the end of the epoch it was too busy.
             let (questions, deposits) = stock.busy;
-            stock.known.is_in_vain |= deposits.is_last || (questions.is_last && stock.known.held.is_none());
+            if deposits.is_last || (questions.is_last && stock.known.held.is_none()) {
+                stock.known.failed();
+            }
+            stock.known.end_epoch();
             // What was under way keeps the challenge waiting, or is it.
             let is_under_way = !matches!(stock.doing, Doing::Nothing | Doing::Waiting);
             stock.known.is_silent |= is_under_way;

@@ -2,7 +2,7 @@
 //! again what they hold, and what they owe is forgotten.
 //!
 //! **Deposited once.** A chunk at a place that its worker has said or proved to hold is deposited *again*, and so is every chunk of a worker that
-//! did not take what it was offered last before its term began. For a term no more than a part of all chunks is deposited again. So no worker
+//! did not take what it was offered before its term began, last or in half of the epochs. For a term no more than a part of all chunks is deposited again. So no worker
 //! takes up the validator's bytes with chunks that it throws away, and none can keep one term's chunks in the room of the next one's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ impl KeptStock {
 pub(super) struct Known {
     /// Chunks that are there.
     pub(super) held: Option<u32>,
-    /// What was offered last was not taken, or the worker could not be asked, by its own fault.
+    /// What was offered last was not taken, or the worker could not be asked, by its own fault. Set by [`Self::failed`].
     pub(super) is_in_vain: bool,
     /// It has left a request unanswered since it answered one.
     pub(super) is_silent: bool,
@@ -51,6 +51,12 @@ pub(super) struct Known {
     is_in_term: bool,
     /// It did not take everything in time, by its own fault.
     is_too_late: bool,
+    /// The most chunks that it should have had before its term, by what it declared.
+    wanted: u32,
+    /// It was offered something in the epoch, or could not be, by its own fault.
+    is_tried: bool,
+    /// Epochs before the term with such a try, by what came of the last one: in vain, or taken.
+    n_tried: [u32; 2],
 }
 
 impl Known {
@@ -63,13 +69,36 @@ impl Known {
     /// It has taken what it was offered.
     pub(super) fn took(&mut self, chunks: u32, all: u32) {
         self.holds(chunks, all);
-        (self.is_in_vain, self.is_silent) = (false, false);
+        (self.is_in_vain, self.is_silent, self.is_tried) = (false, false, true);
     }
 
-    /// Its chunks are challenged from now on.
+    /// It has not, by its own fault.
+    pub(super) const fn failed(&mut self) {
+        (self.is_in_vain, self.is_tried) = (true, true);
+    }
+
+    /// The epoch is over.
+    pub(super) fn end_epoch(&mut self) {
+        if self.is_tried && !self.is_in_term {
+            let n = &mut self.n_tried[usize::from(!self.is_in_vain)];
+            *n = n.saturating_add(1);
+        }
+        self.is_tried = false;
+    }
+
+    /// So many chunks are to be deposited before the term.
+    pub(super) fn wants(&mut self, all: u32) {
+        self.wanted = self.wanted.max(all);
+    }
+
+    /// Its chunks are challenged from now on. One that refuses all the time and takes a single chunk at the end has not taken everything in time
+    /// either.
     pub(super) fn begin_term(&mut self, all: u32) {
         if !self.is_in_term {
-            self.is_too_late = self.is_in_vain && self.held.is_none_or(|held| held < all);
+            let [in_vain, taken] = self.n_tried;
+            let is_to_blame = self.is_in_vain || (in_vain > 0 && in_vain >= taken);
+            // Declaring less in the end makes up for nothing.
+            self.is_too_late = is_to_blame && self.held.is_none_or(|held| held < all.max(self.wanted));
         }
         self.is_in_term = true;
     }
@@ -121,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_to_blame_last_is_too_late() {
+    fn whoever_was_to_blame_last_or_often_is_too_late() {
         let begun = |known: Known| {
             let mut known = known;
             known.begin_term(10);
@@ -132,5 +161,9 @@ mod tests {
         assert!(begun(Known { is_in_vain: true, ..half }) && begun(Known { held: None, is_in_vain: true, ..half }));
         assert!(!begun(Known { held: Some(10), is_in_vain: true, ..half }), "nothing is missing");
         assert!(!begun(Known { is_in_vain: true, is_in_term: true, ..half }), "the term had begun before");
+        let tried = |in_vain, taken| begun(Known { n_tried: [in_vain, taken], ..half });
+        assert!(tried(1, 0) && tried(7, 7) && !tried(6, 7) && !tried(0, 7));
+        assert!(begun(Known { held: Some(10), wanted: 11, n_tried: [7, 1], ..half }), "it had declared more");
+        assert!(!begun(Known { held: Some(10), n_tried: [7, 1], ..half }), "nothing is missing");
     }
 }

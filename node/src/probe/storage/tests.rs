@@ -364,6 +364,25 @@ fn room_has_to_be_there_before_the_term() {
     assert_eq!(world.epoch(vec![at(0, 7, true)]), [Some(QUOTA)]);
 }
 
+/// Nor is it of one that refuses everything and takes a chunk when the validator has no time or bytes for more. Who could not be reached for less
+/// than half of the epochs may have the rest in its term.
+#[test]
+fn a_chunk_at_the_end_is_not_room_for_all() {
+    let in_term = |n_refused, n_taken| {
+        let mut world = World::new(&[Kind::Full]);
+        (0..n_refused).for_each(|_| drop(world.epoch(vec![at(0, 7, false)])));
+        world.workers.get_mut(&id(0)).unwrap().kind = Kind::Honest;
+        world.policy.storage_epoch_bytes = Policy::CHUNK_BYTES;
+        (0..n_taken).for_each(|_| drop(world.epoch(vec![at(0, 7, false)])));
+        assert_eq!(world.workers[&id(0)].held[&deposit(7)], n_taken);
+        world.policy.storage_epoch_bytes = policy().storage_epoch_bytes;
+        (0..3).map(|_| world.epoch(vec![at(0, 7, true)])[0]).last().unwrap()
+    };
+    assert_eq!(in_term(3, 1), Some(1), "three of ten chunks, for two seats");
+    assert_eq!(in_term(3, 3), Some(2), "five of ten");
+    assert_eq!(in_term(3, 4), Some(QUOTA), "most of the time it had room");
+}
+
 /// One refusal does not put a worker behind all others for the term.
 #[test]
 fn one_failure_starves_nobody() {
