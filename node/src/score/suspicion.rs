@@ -54,6 +54,12 @@ mod tests {
         assert_eq!(of(&steady, 700_000), Some((800_000, 50_000, 100_000)), "drops, too");
         let moving: Vec<u32> = (0..24).map(|n| 500_000 + 20_000 * n).collect();
         assert_eq!(of(&moving, 1_000_000), None, "720,000 and 120,000 from it is usual here");
+        assert_eq!(
+            (of(&moving, 0), moving.len(), moving[23]),
+            (None, 24, 960_000),
+            "exactly the limit is no more than it"
+        );
+        assert_eq!(of(&[100_000; 8], 720_000), Some((100_000, 50_000, 620_000)));
         assert_eq!(of(&[800_000; 7], 0), None, "too few samples");
         assert_eq!(of(&[], 0), None);
     }

@@ -374,7 +374,12 @@ impl Settlement<'_> {
         let missed = |missed: &[Missed]| missed.iter().map(|it| (it.epoch, self.ordinary(*it))).collect();
         match cause {
             Cause::NotDrawn => missed(self.not_drawn),
-            Cause::Maintenance => missed(self.maintenance),
+            // What nobody measured is a cause of its own, in maintenance of traffic too.
+            Cause::Maintenance => {
+                let is_unmeasured = |epoch| self.drawn.iter().any(|it| it.epoch == epoch && it.medians.is_none());
+                let of_maintenance = self.maintenance.iter().copied().filter(|it| !is_unmeasured(it.epoch));
+                missed(&of_maintenance.collect::<Vec<_>>())
+            }
             Cause::NotMeasured => {
                 let unmeasured = self.drawn.iter().filter(|it| it.medians.is_none());
                 let of = |it: &Replayed| Missed { epoch: it.epoch, has_echo: it.worker.echo_bytes.is_some() };

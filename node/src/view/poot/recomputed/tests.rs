@@ -260,6 +260,14 @@ fn statistics_count_what_was_sent_and_scored() {
 }
 
 #[test]
+fn statistics_of_an_old_epoch_count_what_was_unusual_in_it() {
+    let mut chain = Chain::with(SplitRule::Credits, |start| start.genesis.policy.history_window = 24);
+    chain.run(46, |epoch, _| if epoch.get() >= 43 { Did::Nothing } else { Did::Well });
+    let of = |epoch| poot(&chain).statistics(Some(Epoch::new(epoch))).unwrap().unwrap().suspicious;
+    assert_eq!((of(42), of(43)), (Some(0), Some(2)));
+}
+
+#[test]
 fn a_change_is_from_the_score_before() {
     let chain = chain();
     let of = |worker, epoch| poot(&chain).change(&chain.worker(worker), Some(Epoch::new(epoch))).unwrap();
