@@ -2,7 +2,7 @@
 
 use super::{Found, Prevented};
 
-const BEGIN: &str = "<!-- cheats: written by `lucid-testnet cheats --write` -->\n";
+const BEGIN: &str = "<!-- cheats: written by `lucid-testnet cheats --page docs/src/cheating.md --write` -->\n";
 const END: &str = "<!-- /cheats -->\n";
 
 /// Per cent with one decimal.

@@ -64,8 +64,9 @@ pub(super) const ROWS: &[Row] = &[
             "two terms together have all of the disk and an eighth of it, in place of half of it each: 112.5 %, and what the end of a term leaves",
         ),
         prevented: Prevented::Partly,
-        says: "Every other term's chunks find no room. Not stopped is who declares less while the next term's chunks are deposited, and more in that \
-               term: it loses the difference for a settlement of each term. A validator that was restarted does not know what was refused.",
+        says: "Every other term's chunks find no room. Not stopped is who declares less in the settlement in which the next term's chunks are deposited, \
+               and more in that term: it loses the difference for one settlement of each term. Nor is who takes a chunk or more in most of the epochs in \
+               which it is offered any, as a slow machine does: it needs the room for these. A validator that was restarted does not know what was refused.",
         world: |side| {
             World::with_disks(|it| {
                 it.epochs = 9 * SETTLE_EVERY;
