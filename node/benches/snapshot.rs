@@ -15,8 +15,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lucid_consensus::ledger::state::{Head, State, StateBuilder};
-use lucid_consensus::ledger::table::{Heads, Table, Workers};
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::{State, StateBuilder};
+use lucid_consensus::ledger::table::Workers;
 use lucid_node::chain::snapshot::{Snapshot, Snapshots};
 use lucid_score::worker_stats::WorkerStats;
 use lucid_storage::Store;
@@ -24,31 +25,40 @@ use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, ValidatorId};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, SolidBlockId, ValidatorId};
+use lucid_types::key::NodeKey;
+use lucid_types::policy::Policy;
 use lucid_types::sync::{CertifiedHeader, SyncResponse};
-use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 const ROWS: u32 = 1_000_000;
 const HEIGHT: Height = Height::new(200);
 
+/// Of a network that begins, with these workers' rows.
 fn state() -> State {
-    let hash = Hash::from_bytes([1; 32]);
-    let head = Head {
-        height: HEIGHT,
-        time: UnixMillis::new(1),
-        beacon: hash,
-        previous_beacon: hash,
-        closed: Epoch::ZERO,
-        scored: Epoch::ZERO,
+    let key = NodeKey::from_seed(&[1; 32]);
+    let node = key.account();
+    let keys = ValidatorKey::from_seed(&[2; 32]).keys(&node);
+    let genesis = Genesis {
+        name: "bench".to_owned(),
+        genesis_time: UnixMillis::new(1),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([0; 32]),
+            usdt: PayoutAddress::from_hash20([1; 20]),
+        },
+        policy: Policy::default(),
+        validators: vec![Validator { node, power: 1, operator: node, keys }],
     };
-    let node = |i: u32| NodeId::from_bytes(*Hash::derive("lucid bench snapshot row 1", &[&i.to_le_bytes()]).as_bytes());
-    let mut keys: Vec<_> = (1..ROWS).map(|i| Workers::key(&node(i))).collect();
-    keys.sort_unstable();
-    let mut builder = StateBuilder::default();
-    builder.push(&Heads::key(&()), &encode(&head)).unwrap();
-    let stats = encode(&WorkerStats::default());
-    keys.iter().for_each(|key| builder.push(key, &stats).unwrap());
-    builder.finish(BlockHash::from_bytes([2; 32])).unwrap()
+    let worker =
+        |i: u32| NodeId::from_bytes(*Hash::derive("lucid bench snapshot row 1", &[&i.to_le_bytes()]).as_bytes());
+    State::genesis(&ChainSpec::new(genesis).unwrap()).changed(|rows| {
+        rows.head.height = HEIGHT;
+        (0..ROWS).for_each(|i| rows.put::<Workers>(&worker(i), WorkerStats::default()));
+    })
 }
 
 /// Nothing here looks at who signed it.

@@ -64,6 +64,26 @@ pub struct ViewError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// Whoever waits for the answer of a long read. It is looked at before each epoch is read, so that nothing is read for one that has gone.
+#[derive(Clone, Debug, Default)]
+pub struct Asker {
+    gone: CancellationToken,
+}
+
+impl Asker {
+    /// Whether it still waits.
+    ///
+    /// # Errors
+    /// When it does not: it has closed the connection, or its time is over.
+    pub fn waits(&self) -> Result<(), ViewError> {
+        if self.gone.is_cancelled() {
+            let source = "whoever asked has gone".into();
+            return Err(ViewError { operation: "finish a read".to_owned(), source });
+        }
+        Ok(())
+    }
+}
+
 /// Why the node does not do what it is asked for; texts for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
@@ -177,8 +197,13 @@ pub trait NodeView: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn score_history(&self, worker: &NodeId, which: ScoreFilter, limit: usize)
-    -> Result<Vec<ScoreSpanView>, ViewError>;
+    fn score_history(
+        &self,
+        worker: &NodeId,
+        which: ScoreFilter,
+        limit: usize,
+        asker: &Asker,
+    ) -> Result<Vec<ScoreSpanView>, ViewError>;
 
     /// At most `limit` workers of an epoch in the order of their scores.
     ///
@@ -190,37 +215,58 @@ pub trait NodeView: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError>;
+    fn agreement(&self, which: EpochRange, asker: &Asker) -> Result<AgreementView, ViewError>;
 
     /// What lowered a worker's pay in a settlement, the newest if none is given. Instead of it, why that is not known here.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError>;
+    fn why(
+        &self,
+        worker: &NodeId,
+        settlement: Option<u64>,
+        asker: &Asker,
+    ) -> Result<Result<WhyView, ActionError>, ViewError>;
 
     /// How a worker's score of an epoch, the newest if none is given, came from the one before; `None` if it has none.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError>;
+    fn score_change(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        asker: &Asker,
+    ) -> Result<Option<ScoreChangeView>, ViewError>;
 
     /// Computes a worker's score of an epoch, the newest if none is given, once more. Instead of it, why that cannot be done here.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError>;
+    fn verify(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        asker: &Asker,
+    ) -> Result<Result<VerifyView, ActionError>, ViewError>;
 
     /// What a pool's accounts did and got in these epochs; `None` if there is no such pool.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError>;
+    fn pool_report(
+        &self,
+        pool: &PoolId,
+        from: Epoch,
+        to: Epoch,
+        asker: &Asker,
+    ) -> Result<Option<PoolReportView>, ViewError>;
 
     /// What the scores of an epoch are like, of the newest if none is given; `None` if it has no final scores here.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError>;
+    fn statistics(&self, epoch: Option<Epoch>, asker: &Asker) -> Result<Option<StatisticsView>, ViewError>;
 
     /// At most `limit` validations of a worker that this node asked for, newest first.
     ///

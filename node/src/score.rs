@@ -5,7 +5,7 @@
 pub mod agreement;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-pub(crate) mod chain;
+pub(crate) mod fixture;
 pub mod replay;
 pub mod report;
 pub mod suspicion;

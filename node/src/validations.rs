@@ -85,36 +85,11 @@ impl ValidationDesk {
         worker: NodeId,
         by: Option<NodeId>,
     ) -> Result<Verified<Signed<ValidationResult>>, NotValidated> {
-        let candidates = self.candidates(&worker, by)?;
         let deadline = Instant::now() + PATIENCE;
-        let (mut refusal, mut candidates) = (None, candidates.into_iter());
-        let (mut answers, mut next_at) = (FuturesUnordered::new(), Instant::now());
-        loop {
-            let is_time = answers.is_empty() || next_at <= Instant::now();
-            if let Some(asked) = candidates.as_slice().first().copied().filter(|_| is_time) {
-                candidates.next();
-                answers.push(self.ask_one(asked, worker, deadline));
-                next_at = Instant::now() + SILENCE;
-            }
-            tokio::select! {
-                answer = answers.next() => match answer {
-                    Some(Ok(signed)) => return self.keep(signed).await,
-                    // The first reason says more than that the last one has no time left.
-                    Some(Err(problem)) => {
-                        refusal = refusal.or(Some(problem));
-                        next_at = Instant::now();
-                    }
-                    None => break,
-                },
-                () = sleep_until(next_at), if !candidates.as_slice().is_empty() => {}
-            }
-        }
-        Err(refusal.unwrap_or_else(|| {
-            NotValidated::Unavailable(
-                "this node is connected to no validator that measures the worker, and is no such validator itself"
-                    .to_owned(),
-            )
-        }))
+        let answer =
+            first_answer(self.candidates(&worker, by)?, SILENCE, |asked| self.ask_one(asked, worker, deadline));
+        let answer = answer.await?;
+        self.keep(answer).await
     }
 
     /// Whom to ask: this node first, the others in a random order, so that no validator has all requests and none holds up all.
@@ -185,6 +160,43 @@ impl ValidationDesk {
             Err(panic) => Err(not_kept(&panic)),
         }
     }
+}
+
+/// The first answer of candidates that are asked in their order: the next one when one has failed, or has said nothing for `silence`. Those
+/// before it are still listened to.
+async fn first_answer<T, F: Future<Output = Result<T, NotValidated>>>(
+    candidates: Vec<Asked>,
+    silence: Duration,
+    ask: impl Fn(Asked) -> F,
+) -> Result<T, NotValidated> {
+    let (mut refusal, mut candidates) = (None, candidates.into_iter());
+    let (mut answers, mut next_at) = (FuturesUnordered::new(), Instant::now());
+    loop {
+        let is_time = answers.is_empty() || next_at <= Instant::now();
+        if let Some(asked) = candidates.as_slice().first().copied().filter(|_| is_time) {
+            candidates.next();
+            answers.push(ask(asked));
+            next_at = Instant::now() + silence;
+        }
+        tokio::select! {
+            answer = answers.next() => match answer {
+                Some(Ok(answer)) => return Ok(answer),
+                // The first reason says more than that the last one has no time left.
+                Some(Err(problem)) => {
+                    refusal = refusal.or(Some(problem));
+                    next_at = Instant::now();
+                }
+                None => break,
+            },
+            () = sleep_until(next_at), if !candidates.as_slice().is_empty() => {}
+        }
+    }
+    Err(refusal.unwrap_or_else(|| {
+        NotValidated::Unavailable(
+            "this node is connected to no validator that measures the worker, and is no such validator itself"
+                .to_owned(),
+        )
+    }))
 }
 
 /// Whether a validator is run by the operator of a worker, whom it does not measure then.

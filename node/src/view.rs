@@ -41,7 +41,7 @@ use crate::api::model::{
     StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView,
     VerifyView, VoteSignature, WhyView,
 };
-use crate::api::{ActionError, NodeView, ViewError};
+use crate::api::{ActionError, Asker, NodeView, ViewError};
 use crate::caps::Month;
 use crate::chain::head::Head;
 use crate::chain::persist;
@@ -459,7 +459,7 @@ impl NodeView for NodeParts {
     }
 
     fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
-        self.poot().score(worker, epoch)
+        self.poot(&Asker::default()).score(worker, epoch)
     }
 
     fn score_history(
@@ -467,36 +467,58 @@ impl NodeView for NodeParts {
         worker: &NodeId,
         which: ScoreFilter,
         limit: usize,
+        asker: &Asker,
     ) -> Result<Vec<ScoreSpanView>, ViewError> {
-        self.poot().history(worker, which, limit)
+        self.poot(asker).history(worker, which, limit)
     }
 
     fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
-        self.poot().leaderboard(which, limit)
+        self.poot(&Asker::default()).leaderboard(which, limit)
     }
 
-    fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
-        self.poot().agreement(which)
+    fn agreement(&self, which: EpochRange, asker: &Asker) -> Result<AgreementView, ViewError> {
+        self.poot(asker).agreement(which)
     }
 
-    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
-        self.poot().why(worker, settlement)
+    fn why(
+        &self,
+        worker: &NodeId,
+        settlement: Option<u64>,
+        asker: &Asker,
+    ) -> Result<Result<WhyView, ActionError>, ViewError> {
+        self.poot(asker).why(worker, settlement)
     }
 
-    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
-        self.poot().change(worker, epoch)
+    fn score_change(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        asker: &Asker,
+    ) -> Result<Option<ScoreChangeView>, ViewError> {
+        self.poot(asker).change(worker, epoch)
     }
 
-    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
-        self.poot().verify(worker, epoch)
+    fn verify(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        asker: &Asker,
+    ) -> Result<Result<VerifyView, ActionError>, ViewError> {
+        self.poot(asker).verify(worker, epoch)
     }
 
-    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
-        self.poot().report(pool, from, to)
+    fn pool_report(
+        &self,
+        pool: &PoolId,
+        from: Epoch,
+        to: Epoch,
+        asker: &Asker,
+    ) -> Result<Option<PoolReportView>, ViewError> {
+        self.poot(asker).report(pool, from, to)
     }
 
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
-        self.poot().statistics(epoch)
+    fn statistics(&self, epoch: Option<Epoch>, asker: &Asker) -> Result<Option<StatisticsView>, ViewError> {
+        self.poot(asker).statistics(epoch)
     }
 
     fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {

@@ -550,7 +550,7 @@ pub struct ErrorBody {
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// For programs: `not_found`, `bad_request`, `method_not_allowed`, `refused`, `timeout`, `not_ready`, `internal`.
+    /// For programs: `not_found`, `bad_request`, `method_not_allowed`, `refused`, `timeout`, `busy`, `not_ready`, `internal`.
     pub code: String,
     /// For people.
     pub message: String,

@@ -47,7 +47,7 @@ pub(super) async fn history(
     let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let limit = limit(query.limit)?;
     is_range(query.from, query.to, MAX_EPOCHS)?;
-    let spans = shared.read_long(move |view| view.score_history(&worker, query, limit)).await?;
+    let spans = shared.read_long(move |view, asker| view.score_history(&worker, query, limit, asker)).await?;
     Ok(Json(ScoreHistory { worker, spans }))
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn agreement(
 ) -> Result<Json<AgreementView>, Failure> {
     let Query(range) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     is_range(range.from, range.to, MAX_COMPARED)?;
-    shared.read_long(move |view| view.agreement(range)).await.map(Json)
+    shared.read_long(move |view, asker| view.agreement(range, asker)).await.map(Json)
 }
 
 pub(super) async fn why(
@@ -76,7 +76,7 @@ pub(super) async fn why(
 ) -> Result<Json<WhyView>, Failure> {
     let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(WhyFilter { settlement }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    Ok(Json(shared.read_long(move |view| view.why(&worker, settlement)).await??))
+    Ok(Json(shared.read_long(move |view, asker| view.why(&worker, settlement, asker)).await??))
 }
 
 pub(super) async fn change(
@@ -86,7 +86,7 @@ pub(super) async fn change(
 ) -> Result<Json<ScoreChangeView>, Failure> {
     let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    let found = shared.read_long(move |view| view.score_change(&worker, epoch)).await?;
+    let found = shared.read_long(move |view, asker| view.score_change(&worker, epoch, asker)).await?;
     found.map(Json).ok_or_else(|| no_score(&worker, epoch))
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn verify(
 ) -> Result<Json<VerifyView>, Failure> {
     let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    Ok(Json(shared.read_long(move |view| view.verify(&worker, epoch)).await??))
+    Ok(Json(shared.read_long(move |view, asker| view.verify(&worker, epoch, asker)).await??))
 }
 
 #[derive(Deserialize)]
@@ -115,7 +115,7 @@ pub(super) async fn report(
     let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(ReportQuery { from, to }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     is_range(Some(from), Some(to), MAX_EPOCHS)?;
-    let found = shared.read_long(move |view| view.pool_report(&pool, from, to)).await?;
+    let found = shared.read_long(move |view, asker| view.pool_report(&pool, from, to, asker)).await?;
     found.map(Json).ok_or_else(|| no_pool(&pool))
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn statistics(
     query: Result<Query<ScoreQuery>, QueryRejection>,
 ) -> Result<Json<StatisticsView>, Failure> {
     let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    let found = shared.read_long(move |view| view.statistics(epoch)).await?;
+    let found = shared.read_long(move |view, asker| view.statistics(epoch, asker)).await?;
     found.map(Json).ok_or_else(|| {
         Failure::NotFound(epoch.map_or_else(
             || "no epoch has final scores here yet".to_owned(),

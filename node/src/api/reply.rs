@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Refused(String),
     /// The answer took too long.
     Timeout,
+    /// Others are answered first.
+    Busy,
     /// The node does not do its work.
     NotReady(String),
     /// The node failed; the reason stands in its log.
@@ -50,6 +52,10 @@ impl Failure {
             Self::OtherHost(message) => (StatusCode::MISDIRECTED_REQUEST, "other_host", message),
             Self::Refused(message) => (StatusCode::CONFLICT, "refused", message),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long".to_owned()),
+            Self::Busy => {
+                let message = "the node is at a long answer for somebody else; ask again in some seconds";
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", message.to_owned())
+            }
             Self::NotReady(message) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", message),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed; its log says why".to_owned())
@@ -71,9 +77,10 @@ impl From<ActionError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
+        let retry_after = (code == "busy").then_some([(header::RETRY_AFTER, "5")]);
         let request_id = REQUEST.try_with(|id| id.to_string()).unwrap_or_default();
         let error = ErrorDetail { code: code.to_owned(), message, request_id };
-        (status, Json(ErrorBody { error })).into_response()
+        (status, retry_after, Json(ErrorBody { error })).into_response()
     }
 }
 

@@ -27,7 +27,7 @@ use super::model::{
     TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
-use super::{NodeView, ViewError, nodes, poot, proofs, resources};
+use super::{Asker, NodeView, ViewError, nodes, poot, proofs, resources};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -41,6 +41,8 @@ const MAX_LEAVES: usize = 10_000;
 const READERS: usize = 8;
 /// Of them, those that read many epochs.
 const LONG_READERS: usize = 1;
+/// How long a request waits for its turn to read many epochs.
+const LONG_WAIT: Duration = Duration::from_secs(5);
 /// Entries of a list, if not asked otherwise, and at most.
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1_000;
@@ -63,13 +65,17 @@ impl Shared {
         self.read_in(None, read).await
     }
 
-    /// The same of what reads many epochs: one at a time, so that the rest does not wait for it.
+    /// The same of what reads many epochs: one at a time, so that the rest does not wait for it, and no longer than somebody waits for the answer.
     pub(super) async fn read_long<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
+        read: impl FnOnce(&dyn NodeView, &Asker) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, Failure> {
-        let slot = Arc::clone(&self.long_readers).acquire_owned().await.map_err(|_| Failure::Internal)?;
-        self.read_in(Some(slot), read).await
+        let slot = tokio::time::timeout(LONG_WAIT, Arc::clone(&self.long_readers).acquire_owned());
+        let slot = slot.await.map_err(|_| Failure::Busy)?.map_err(|_| Failure::Internal)?;
+        let asker = Asker::default();
+        // This ends with the request.
+        let _waits = asker.gone.clone().drop_guard();
+        self.read_in(Some(slot), move |view| read(view, &asker)).await
     }
 
     async fn read_in<T: Send + 'static>(

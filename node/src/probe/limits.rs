@@ -8,6 +8,9 @@ use lucid_types::policy::{FixedPolicy, Policy};
 /// A ping is answered within this, or it counts as unanswered.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_micros(PING_TIMEOUT_US);
 
+/// How late a ping may leave, however long the epoch.
+const PING_SLACK: Duration = Duration::from_millis(250);
+
 /// Pings of one validation out of turn. A worker answers as many for one validator in an epoch, beyond those that are assigned.
 pub(super) const VALIDATION_PINGS: u32 = 4;
 
@@ -45,6 +48,12 @@ pub(super) fn down_time(policy: &FixedPolicy) -> Duration {
 /// No ping is sent in the last part of an epoch, so that each has time for its answer.
 pub(super) fn ping_tail(policy: &FixedPolicy) -> Duration {
     PING_TIMEOUT.min(policy.epoch() / 8)
+}
+
+/// How long before the end of the pings' time the last of them are due, so that those leave that a busy machine sends late: a hundredth of the
+/// epoch, at most 250 ms.
+pub(super) fn ping_slack(policy: &FixedPolicy) -> Duration {
+    PING_SLACK.min(policy.epoch() / 100)
 }
 
 /// No echo is begun in the last part of an epoch, so that each has time to come back.

@@ -13,7 +13,7 @@ use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use super::draws::Draws;
-use super::limits::{connect_timeout, echo_tail, ping_tail};
+use super::limits::{connect_timeout, echo_tail, ping_slack, ping_tail};
 use super::storage::StoredAt;
 
 /// A worker that this validator measures in an epoch.
@@ -91,13 +91,14 @@ impl Bounds {
 pub fn plan(policy: &Policy, bounds: Bounds, assigned: &[Assigned], draws: &mut Draws) -> Plan {
     let length = bounds.start.until(bounds.end);
     let ping_window = length.saturating_sub(ping_tail(&policy.fixed()));
+    let due_window = ping_window.saturating_sub(ping_slack(&policy.fixed()));
     let begin_window = length.saturating_sub(echo_tail(policy));
     let echo_window = begin_window.saturating_sub(connect_timeout(&policy.fixed()));
     let (last_ping, last_echo) = (bounds.start.after(ping_window), bounds.start.after(begin_window));
     let mut plan = Plan { last_ping, last_echo, ..Plan::default() };
     for Assigned { worker, echo_bytes, .. } in assigned {
         for _ in 0..policy.pings {
-            plan.pings.push(Task { at: random_time(bounds.start, ping_window, draws), worker: *worker });
+            plan.pings.push(Task { at: random_time(bounds.start, due_window, draws), worker: *worker });
         }
         let at = random_time(bounds.start, echo_window, draws);
         let task = Task { at, worker: *worker };
@@ -156,7 +157,7 @@ mod tests {
             }
             prop_assert!(plan.pings.is_sorted() && plan.echoes.is_sorted());
             for task in &plan.pings {
-                prop_assert!(task.at >= bounds.start && task.at <= plan.last_ping);
+                prop_assert!(task.at >= bounds.start && task.at.after(ping_slack(&policy.fixed())) <= plan.last_ping);
                 prop_assert!(task.at.until(bounds.end) >= ping_tail(&policy.fixed()));
             }
             for EchoTask { task, .. } in &plan.echoes {

@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::history::scores::row;
-    use crate::score::chain::{Chain, Did, EPOCHS};
+    use crate::score::fixture::{Chain, Did, EPOCHS};
 
     #[test]
     fn a_replay_that_changes_nothing_has_the_rows_of_the_ledger() {

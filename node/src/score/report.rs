@@ -130,7 +130,7 @@ mod tests {
     use lucid_types::time::Epoch;
 
     use super::*;
-    use crate::score::chain::{Chain, Did, EPOCHS};
+    use crate::score::fixture::{Chain, Did, EPOCHS};
 
     fn chain() -> Chain {
         let mut chain = Chain::with(SplitRule::CreditsTimesScore, |start| {

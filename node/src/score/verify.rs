@@ -229,7 +229,7 @@ mod tests {
     use lucid_types::pool::SplitRule;
 
     use super::*;
-    use crate::score::chain::{Chain, Did, EPOCHS};
+    use crate::score::fixture::{Chain, Did, EPOCHS};
 
     /// A chain in which not everything went well.
     fn chain() -> Chain {

@@ -82,3 +82,26 @@ fn who_does_not_validate_says_why() {
         assert!(found.contains(why), "{found} instead of {why}");
     }
 }
+
+/// Those that say nothing come first; asked one after the other, without end, they would keep the one that answers for ever.
+#[tokio::test]
+async fn the_next_candidate_is_asked_when_one_says_nothing_or_fails() {
+    const ANSWERS: u8 = 4;
+    let of = |n| Asked { account: testing::node(n), key: node_key(n).public_key() };
+    let asked = std::sync::Mutex::new(Vec::new());
+    let ask = |candidate: Asked| {
+        asked.lock().unwrap().push(candidate);
+        async move {
+            match candidate {
+                it if it == of(ANSWERS) => Ok(ANSWERS),
+                it if it == of(3) => Err(NotValidated::Refused("not now".to_owned())),
+                _ => std::future::pending().await,
+            }
+        }
+    };
+    let candidates: Vec<_> = [1, 2, 3, ANSWERS, 5].map(of).into();
+    let silence = Duration::from_millis(5);
+    let answer = tokio::time::timeout(Duration::from_secs(30), first_answer(candidates.clone(), silence, ask)).await;
+    assert_eq!(answer.expect("silent ones hold up the others"), Ok(ANSWERS));
+    assert_eq!(*asked.lock().unwrap(), candidates[..4], "nobody is asked after the answer");
+}

@@ -21,8 +21,9 @@ use crate::api::model::{
     ValidationWanted,
 };
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
-use crate::api::{ActionError, ViewError};
+use crate::api::{ActionError, Asker, ViewError};
 use crate::chain::head::Head;
+use crate::history::reports::EpochReports;
 use crate::history::{reports, scores, validations};
 use crate::score::agreement::{Agreement, Measurement};
 use crate::score::replay::points;
@@ -112,12 +113,14 @@ pub(super) struct Poot<'a> {
     watch: &'a ScoreWatch,
     head: Head,
     now: UnixMillis,
+    /// Looked at before each read.
+    asker: &'a Asker,
 }
 
 impl NodeParts {
-    pub(super) fn poot(&self) -> Poot<'_> {
+    pub(super) fn poot<'a>(&'a self, asker: &'a Asker) -> Poot<'a> {
         let head = self.head.borrow().clone();
-        Poot { spec: &self.spec, store: &self.store, watch: &self.watch, head, now: self.clock.now() }
+        Poot { spec: &self.spec, store: &self.store, watch: &self.watch, head, now: self.clock.now(), asker }
     }
 
     /// At most `limit` validations of a worker that this node asked for, the newest first.
@@ -139,7 +142,13 @@ impl NodeParts {
 
 impl Poot<'_> {
     fn scores_of(&self, epoch: Epoch) -> Result<Option<EpochScores>, ViewError> {
+        self.asker.waits()?;
         scores::of(self.store, epoch, self.now).map_err(|e| unread("the scores of epoch", epoch, e))
+    }
+
+    fn reports_of(&self, epoch: Epoch) -> Result<Option<EpochReports>, ViewError> {
+        self.asker.waits()?;
+        reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))
     }
 
     fn suspicion_of(&self, epoch: Epoch, worker: &NodeId) -> Option<SuspicionView> {
@@ -234,8 +243,7 @@ impl Poot<'_> {
         let from = from.max(to.saturating_sub(MAX_COMPARED - 1)).max(1);
         let (mut agreement, mut compared) = (Agreement::default(), Vec::new());
         for epoch in (from..=to).map(Epoch::new) {
-            let found = reports::of(self.store, epoch, self.now);
-            let Some(found) = found.map_err(|e| unread("the reports of epoch", epoch, e))? else { continue };
+            let Some(found) = self.reports_of(epoch)? else { continue };
             compared.push(epoch);
             let measured = found.draw.reporters.iter().filter_map(|key| {
                 let (validator, measured) = (state.validator_account(key)?, found.measured_by(key)?);

@@ -673,6 +673,33 @@ async fn an_endless_head_or_body_is_cut_off() {
     server.get("/api/v1/status").await;
 }
 
+/// A long read holds the only slot for its kind as long as somebody waits for it, and no longer.
+#[tokio::test]
+async fn a_long_read_ends_with_whoever_asked_for_it() {
+    let server = server().await;
+    server.view.endless.store(true, Ordering::Relaxed);
+    let mut impatient = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /api/v1/poot/agreement HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    impatient.write_all(request.as_bytes()).await.unwrap();
+    while server.view.agreements.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let other = || within(client.get(format!("http://{}/api/v1/poot/statistics", server.address)).send());
+    let waited = other().await.unwrap();
+    assert_eq!(
+        (waited.status(), &waited.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+    );
+    let body: Value = serde_json::from_slice(&waited.bytes().await.unwrap()).unwrap();
+    assert_eq!(body["error"]["code"], "busy");
+    server.get("/api/v1/blocks").await;
+
+    drop(impatient);
+    assert_eq!(other().await.unwrap().status(), StatusCode::OK);
+    assert!(server.view.endless.load(Ordering::Relaxed), "nothing else has ended it");
+}
+
 #[tokio::test]
 async fn stopping_ends_the_server_also_with_idle_connections() {
     let server = server().await;

@@ -22,7 +22,7 @@ use lucid_node::api::model::{
     StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidationView,
     ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
 };
-use lucid_node::api::{ActionError, NodeView, ViewError};
+use lucid_node::api::{ActionError, Asker, NodeView, ViewError};
 use lucid_node::config::Role;
 use lucid_node::probe::core::Gauges;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
@@ -58,6 +58,10 @@ pub(crate) struct Known {
     pub(crate) network: OnceLock<NetworkId>,
     /// Blocks below are not here; 6: no block is.
     pub(crate) oldest: AtomicU64,
+    /// Whether it never has done comparing validators.
+    pub(crate) endless: AtomicBool,
+    /// How often it was asked to.
+    pub(crate) agreements: AtomicU64,
     /// Whether its machine cannot be sampled.
     pub(crate) is_unsampled: AtomicBool,
     /// Commands that were handed in.
@@ -553,6 +557,7 @@ impl NodeView for Known {
         worker: &NodeId,
         which: ScoreFilter,
         limit: usize,
+        _: &Asker,
     ) -> Result<Vec<ScoreSpanView>, ViewError> {
         let (from, to) = (which.from.map_or(1, Epoch::get), which.to.map_or(4, Epoch::get));
         let found = (from..=to).rev().filter_map(|epoch| self.score(worker, Some(Epoch::new(epoch))).transpose());
@@ -580,7 +585,12 @@ impl NodeView for Known {
         Ok(Leaderboard { epoch: Some(epoch), n_places, places })
     }
 
-    fn agreement(&self, _: EpochRange) -> Result<AgreementView, ViewError> {
+    fn agreement(&self, _: EpochRange, asker: &Asker) -> Result<AgreementView, ViewError> {
+        let _counted = self.agreements.fetch_add(1, Ordering::Relaxed);
+        while self.endless.load(Ordering::Relaxed) {
+            asker.waits()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let (a, b) = (node(1), node(2));
         let pair = PairView {
             a,
@@ -603,7 +613,12 @@ impl NodeView for Known {
     }
 
     /// Of worker 10, which was offline in two epochs of settlement 1.
-    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
+    fn why(
+        &self,
+        worker: &NodeId,
+        settlement: Option<u64>,
+        _: &Asker,
+    ) -> Result<Result<WhyView, ActionError>, ViewError> {
         let settlement = settlement.unwrap_or(1);
         if (*worker, settlement) != (node(10), 1) {
             return self.disk(Err(ActionError::Unknown(format!("settlement {settlement} is not final yet"))));
@@ -638,7 +653,12 @@ impl NodeView for Known {
         }))
     }
 
-    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
+    fn score_change(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        _: &Asker,
+    ) -> Result<Option<ScoreChangeView>, ViewError> {
         let found = self.score(worker, epoch)?;
         Ok(found.map(|PootScoreView { score, .. }| ScoreChangeView {
             worker: *worker,
@@ -652,7 +672,12 @@ impl NodeView for Known {
     }
 
     /// The score of worker 11 is not right.
-    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
+    fn verify(
+        &self,
+        worker: &NodeId,
+        epoch: Option<Epoch>,
+        _: &Asker,
+    ) -> Result<Result<VerifyView, ActionError>, ViewError> {
         let Some(PootScoreView { score, .. }) = self.score(worker, epoch)? else {
             return Ok(Err(ActionError::Unknown("what was reported is not kept here".to_owned())));
         };
@@ -669,7 +694,13 @@ impl NodeView for Known {
         Ok(Ok(VerifyView { worker: *worker, epoch: score.epoch, source, score_ppm, is_right, steps }))
     }
 
-    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
+    fn pool_report(
+        &self,
+        pool: &PoolId,
+        from: Epoch,
+        to: Epoch,
+        _: &Asker,
+    ) -> Result<Option<PoolReportView>, ViewError> {
         let line = |kind, seed, owed, mean_score_ppm| ReportLineView {
             kind,
             node: node(seed),
@@ -706,7 +737,7 @@ impl NodeView for Known {
         self.disk((*pool == Self::pool_id()).then_some(view))
     }
 
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
+    fn statistics(&self, epoch: Option<Epoch>, _: &Asker) -> Result<Option<StatisticsView>, ViewError> {
         let quantiles = |from| Quantiles { min: from, p10: from + 1, p50: from + 2, p90: from + 3, max: from + 4 };
         let probes = ProbesView { pings_sent: 96, pings_answered: 95, echoes_sent: 8, echoes_verified: 7 };
         let epoch = epoch.unwrap_or(Epoch::new(4));

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::probe::counts::StorageOutcome;
+use crate::probe::limits::ping_slack;
 use crate::probe::storage::StoredAt;
 
 const ECHO_BYTES: LogScale = LogScale::encode(256 << 10);
@@ -466,6 +467,31 @@ fn without_peers_nothing_is_said_of_anybody() {
         (report.n_measured(), counts.pings(PingOutcome::NotSent), counts.echoes(EchoOutcome::NotSent)),
         (0, 120, 10)
     );
+}
+
+/// A busy machine wakes the validator late, at the end of the pings' time, too.
+#[test]
+fn pings_leave_though_the_validator_wakes_late() {
+    let policy = policy();
+    let assignment = assignment(1_000, 200);
+    let not_sent = |late: Duration| {
+        let mut core = begin(&policy, CoreLimits::new(&policy), assignment.clone(), &[5; 32], &Kept::default());
+        core.handle(core.bounds.start, Input::Peers(1));
+        while let Some(due) = core.next_due().filter(|due| *due <= core.last_ping) {
+            let now = due.after(late);
+            let rtt = Duration::from_millis(5);
+            for effect in core.handle(now, Input::Tick) {
+                if let Effect::Ping { worker, .. } = effect {
+                    let outcome = PingOutcome::Answered;
+                    core.handle(now, Input::PingEnded { worker, outcome, rtt, group: Some(THERE) });
+                }
+            }
+        }
+        core.finish().counts.pings(PingOutcome::NotSent)
+    };
+    let slack = ping_slack(&policy.fixed());
+    assert_eq!([Duration::ZERO, Duration::from_millis(15), slack].map(not_sent), [0; 3]);
+    assert!(not_sent(slack * 2) > 0, "the control: some are due that late");
 }
 
 /// What is in flight when the epoch ends has failed, and so has what waited for a dial that was under way.

@@ -2,7 +2,7 @@ use lucid_consensus::ledger::state::Rows as _;
 use lucid_types::pool::SplitRule;
 
 use super::*;
-use crate::score::chain::{Chain, Did, EPOCHS};
+use crate::score::fixture::{Chain, Did, EPOCHS};
 
 /// Epochs of the settlements that a chain goes through.
 const LAST: u64 = 2 * EPOCHS;

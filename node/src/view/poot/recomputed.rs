@@ -67,14 +67,17 @@ fn not_kept(what: impl std::fmt::Display) -> ActionError {
 
 impl Poot<'_> {
     fn draw_of(&self, epoch: Epoch) -> Result<Option<EpochDraw>, ViewError> {
+        self.asker.waits()?;
         reports::draw(self.store, epoch, self.now).map_err(|e| unread("the draw of epoch", epoch, e))
     }
 
     fn shared_of(&self, pool: &PoolId, settlement: u64) -> Result<Option<SharedRecord>, ViewError> {
+        self.asker.waits()?;
         ledger::shared(self.store, pool, settlement).map_err(|e| unread("the shares of settlement", settlement, e))
     }
 
     fn stats_before(&self, settlement: u64, worker: &NodeId) -> Result<Option<WorkerStats>, ViewError> {
+        self.asker.waits()?;
         let found = reports::before(self.store, settlement, worker, self.now);
         found.map_err(|e| unread("the stats before settlement", settlement, e))
     }
@@ -256,6 +259,7 @@ impl Poot<'_> {
         let windows = Windows::new(closing.height, self.spec.fixed().report_window);
         let mut blocks = Vec::new();
         for height in closing.height.next().get()..=windows.final_in().get() {
+            self.asker.waits()?;
             let Some(decided) =
                 persist::decided(self.store, Height::new(height)).map_err(|e| unread("block", height, e))?
             else {
@@ -282,8 +286,7 @@ impl Poot<'_> {
         if epoch == Epoch::ZERO || epoch > newest {
             return Ok(Err(not_final("epoch", epoch.get(), newest.get())));
         }
-        let found = reports::of(self.store, epoch, self.now);
-        let found = found.map_err(|e| unread("the reports of epoch", epoch, e))?;
+        let found = self.reports_of(epoch)?;
         let (Some(EpochReports { draw, reports }), Some(scores)) = (found, self.scores_of(epoch)?) else {
             return Ok(Err(not_kept(format!("what was reported of epoch {epoch}"))));
         };
@@ -435,7 +438,7 @@ impl Poot<'_> {
         let newest = self.head.state.head().scored;
         let epoch = epoch.unwrap_or(newest);
         let Some(EpochScores { rows, .. }) = self.scores_of(epoch)? else { return Ok(None) };
-        let found = reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))?;
+        let found = self.reports_of(epoch)?;
         let reached = rows.iter().filter(|row| row.reachable_ms > 0);
         Ok(Some(StatisticsView {
             epoch,

@@ -9,10 +9,11 @@ use lucid_types::payout::AccountKind;
 use lucid_types::pool::SplitRule;
 
 use super::*;
+use crate::api::Asker;
 use crate::api::model::{Cause, Responsibility};
 use crate::history::scores;
 use crate::payout::testing::{self, OWNER};
-use crate::score::chain::{Chain, Did, EPOCHS};
+use crate::score::fixture::{Chain, Did, EPOCHS};
 use crate::score::watch::ScoreWatch;
 
 /// Two settlements and an epoch: in 6 and 7 the first worker is away, and nobody tells of the other one in 6.
@@ -30,7 +31,15 @@ fn chain() -> Chain {
 
 fn poot(chain: &Chain) -> Poot<'_> {
     static WATCH: LazyLock<ScoreWatch> = LazyLock::new(ScoreWatch::default);
-    Poot { spec: &chain.spec, store: &chain.store, watch: &WATCH, head: chain.head(), now: chain.state.time() }
+    static ASKER: LazyLock<Asker> = LazyLock::new(Asker::default);
+    Poot {
+        spec: &chain.spec,
+        store: &chain.store,
+        watch: &WATCH,
+        head: chain.head(),
+        now: chain.state.time(),
+        asker: &ASKER,
+    }
 }
 
 #[track_caller]
