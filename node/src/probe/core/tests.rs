@@ -491,7 +491,7 @@ fn pings_leave_though_the_validator_wakes_late() {
     };
     let slack = ping_slack(&policy.fixed());
     assert_eq!([Duration::ZERO, Duration::from_millis(15), slack].map(not_sent), [0; 3]);
-    assert!(not_sent(slack * 2) > 0, "the control: some are due that late");
+    assert!(not_sent(slack * 8) > 0, "the control: later than that, some have no time left");
 }
 
 /// What is in flight when the epoch ends has failed, and so has what waited for a dial that was under way.
