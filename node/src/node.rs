@@ -204,6 +204,8 @@ impl Assembly {
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
         let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
         chain.spawn_plain("memory of peers", remember);
+        let trust = peers::trust_validators(mesh.clone(), head.clone(), chain.stop.clone());
+        chain.spawn_plain("watch of the validators' node keys", trust);
 
         let snapshots = Arc::new(Snapshots::new(self.spec.fixed().snapshot_blocks, at_start));
         let (fetched_sender, fetched) = mpsc::channel(1);

@@ -1,6 +1,8 @@
-//! The router: takes what the mesh brings and hands it to whoever deals with it. Never blocks on one of them for
-//! long: what cannot be taken now is refused.
+//! The router: takes what the mesh brings and hands it to whoever deals with it. It waits for none of them: what cannot be
+//! taken now is refused, but for gossip, which waits in the mesh until the driver has room. Requests pass it by, so that a
+//! node that is busy with blocks still answers pings.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lucid_consensus::replica::Input;
@@ -29,6 +31,29 @@ const COSIGN_ANSWERS: usize = 32;
 const COMMAND_ANSWERS: usize = 64;
 /// The same of validations, of which one begins a second and takes a few.
 const VALIDATION_ANSWERS: usize = 16;
+
+/// A message on its way to the driver. It keeps its place in the driver's queue while requests pass it by.
+type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn send(driver: &mpsc::Sender<Box<Input>>, input: Box<Input>) -> Sending {
+    let driver = driver.clone();
+    Box::pin(async move {
+        // If the driver has ended, so will this task.
+        let _ended = driver.send(input).await;
+    })
+}
+
+/// The mesh's next event. While a message waits for the driver there is no gossip among them, so that no more than one does.
+/// Cancel-safe.
+async fn next(events: &mut Events<Passed>, sending: &mut Option<Sending>) -> Option<Event<Passed>> {
+    if let Some(message) = sending {
+        tokio::select! {
+            () = message => *sending = None,
+            event = events.next_besides_gossip() => return event,
+        }
+    }
+    events.next().await
+}
 
 /// Where things go.
 pub struct Router {
@@ -93,17 +118,21 @@ impl Router {
             command: semaphore(COMMAND_ANSWERS),
             validation: semaphore(VALIDATION_ANSWERS),
         };
+        let mut sending = None;
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(_ended) = answers.join_next() => continue,
-                event = self.events.next() => match event {
+                event = next(&mut self.events, &mut sending) => match event {
                     Some(event) => event,
                     None => return,
                 },
             };
             match event {
-                Event::Gossip { item, .. } => self.gossip(item).await,
+                Event::Gossip { item: Passed::Chain(input), .. } => {
+                    sending = Some(send(&self.driver, input));
+                }
+                Event::Gossip { item: Passed::Attestation(attestation), .. } => self.metrics.keep(&attestation),
                 Event::Request { peer, protocol, bytes, reply } => {
                     self.request(&mut answers, &room, Question { peer, protocol, bytes }, reply);
                 }
@@ -122,19 +151,6 @@ impl Router {
     /// Whose node key a peer has in the newest state; `None` of one that has given its key up.
     fn account_of(&self, peer: &PublicKey) -> Option<NodeId> {
         self.head.borrow().state.account_of(peer)
-    }
-
-    /// Waits for the driver if it is behind: the mesh then drops and counts what does not fit its queue.
-    async fn gossip(&self, item: Passed) {
-        match item {
-            Passed::Attestation(attestation) => {
-                self.metrics.keep(&attestation);
-            }
-            Passed::Chain(input) => {
-                // If the driver has ended, so will this task.
-                let _ended = self.driver.send(input).await;
-            }
-        }
     }
 
     /// A question that nobody answers is dropped, which its peer hears at once; one for which there is no room hears "busy".
@@ -192,8 +208,81 @@ impl Router {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_p2p::{Admission, Gate, Topic};
+    use lucid_types::id::NetworkId;
+
     use super::*;
+    use crate::chain::fixture::peers::{mesh, mesh_with, within};
+
+    /// Takes everything for something that the driver waits for.
+    struct ForDriver;
+
+    impl Gate for ForDriver {
+        type Item = Passed;
+        fn admit(&self, _: PublicKey, _: Topic, _: &[u8]) -> Admission<Passed> {
+            Admission::Accept(Passed::Chain(Box::new(Input::Tick)))
+        }
+    }
+
+    /// Takes the next event, and what it brings for the driver.
+    async fn turn(
+        events: &mut Events<Passed>,
+        driver: &mpsc::Sender<Box<Input>>,
+        sending: &mut Option<Sending>,
+    ) -> Event<Passed> {
+        match within(next(events, sending)).await.unwrap() {
+            Event::Gossip { topic, from, item: Passed::Chain(input) } => {
+                assert!(sending.is_none(), "one waits already");
+                *sending = Some(send(driver, input));
+                Event::Gossip { topic, from, item: Passed::Chain(Box::new(Input::Tick)) }
+            }
+            event => event,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn requests_pass_by_what_waits_for_the_driver() {
+        let network = NetworkId::from_bytes([1; 32]);
+        let (own, mut events, _own_stop) = mesh_with(&network, 1, vec![], ForDriver).await;
+        let (peer, _peer_events, _peer_stop) = mesh(&network, 2, own.listen_addresses()).await;
+        assert!(within(peer.wait_for_peers(|peers| peers.len() == 1)).await);
+        let (driver, mut inbox) = mpsc::channel(1);
+        let mut sending = None;
+        for n in 0..3 {
+            peer.publish(Topic::Commitments, vec![n]).await.unwrap();
+        }
+        // The driver is full, a second message waits for it, and the third one behind that.
+        let mut taken = 0;
+        while taken < 2 {
+            let event = turn(&mut events, &driver, &mut sending).await;
+            taken += usize::from(matches!(event, Event::Gossip { .. }));
+        }
+        // Whoever waited for the driver now would wait for ever.
+        assert!(driver.try_send(Box::new(Input::Tick)).is_err());
+        let asked = peer.request(own.public_key(), Protocol::Probe, b"ping".to_vec());
+        let answers = async {
+            loop {
+                match turn(&mut events, &driver, &mut sending).await {
+                    Event::Request { bytes, reply, .. } => return reply.respond(bytes),
+                    Event::Gossip { .. } => panic!("there is no room for it"),
+                    _ => {}
+                }
+            }
+        };
+        let (answer, ()) = within(async { tokio::join!(asked, answers) }).await;
+        assert_eq!(answer.unwrap(), b"ping");
+        assert!(sending.is_some() && driver.capacity() == 0);
+        // What has waited goes to the driver before what came later is taken.
+        assert!(within(inbox.recv()).await.is_some());
+        loop {
+            if let Event::Gossip { .. } = turn(&mut events, &driver, &mut sending).await {
+                break;
+            }
+        }
+        assert_eq!(driver.capacity(), 0);
+    }
 
     #[test]
     fn others_leave_room_for_validators() {

@@ -400,6 +400,7 @@ impl NodeView for NodeParts {
             payouts: self.figures(&head.state),
             members: pools::all_counts(&head.state),
             mesh: self.mesh.counters(),
+            held: self.mesh.held(),
             probes: self.probes.snapshot(),
             under_way: self.probes.under_way(),
             suspicious: count(self.watch.count()),

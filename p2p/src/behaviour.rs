@@ -6,8 +6,9 @@ use std::sync::Arc;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, StreamProtocol, identify, kad, ping, request_response};
+use libp2p::{PeerId, StreamProtocol, identify, kad, ping};
 
+use crate::budget::Pool;
 use crate::config::MeshConfig;
 use crate::counters::Counters;
 use crate::echo;
@@ -15,7 +16,8 @@ use crate::error::StartError;
 use crate::gossip::{self, Topics};
 use crate::guard::{self, Bounds};
 use crate::protocol::Protocol;
-use crate::rpc::{self, Budget, RpcCodec};
+use crate::rpc;
+use crate::trusted::Trusted;
 
 /// What separates our agent string from the boot id in Identify's agent field.
 const BOOT_MARK: &str = " boot/";
@@ -30,12 +32,12 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
     pub(crate) gossip: gossip::Behaviour,
-    pub(crate) sync: request_response::Behaviour<RpcCodec>,
-    pub(crate) probe: request_response::Behaviour<RpcCodec>,
-    pub(crate) command: request_response::Behaviour<RpcCodec>,
-    pub(crate) cosign: request_response::Behaviour<RpcCodec>,
-    pub(crate) storage: request_response::Behaviour<RpcCodec>,
-    pub(crate) validate: request_response::Behaviour<RpcCodec>,
+    pub(crate) sync: rpc::Behaviour,
+    pub(crate) probe: rpc::Behaviour,
+    pub(crate) command: rpc::Behaviour,
+    pub(crate) cosign: rpc::Behaviour,
+    pub(crate) storage: rpc::Behaviour,
+    pub(crate) validate: rpc::Behaviour,
     pub(crate) echo: echo::Behaviour,
 }
 
@@ -55,6 +57,7 @@ impl Behaviour {
         boot: &str,
         config: &MeshConfig,
         topics: &Topics,
+        trusted: &Trusted,
         counters: &Arc<Counters>,
     ) -> Result<(Self, Names), StartError> {
         let own = key.public().to_peer_id();
@@ -67,10 +70,10 @@ impl Behaviour {
             .with_push_listen_addr_updates(true)
             // The address book remembers addresses; Identify need not.
             .with_cache_size(0);
-        let budgets = Budget::pair(config.limits.request_bytes);
         let rpc = |protocol: Protocol| {
             let name = stream_protocol(protocol.name(&config.network_id))?;
-            Ok::<_, StartError>(rpc::behaviour(protocol, name, budgets.clone(), Arc::clone(counters)))
+            let max_pool = config.limits.max_pool;
+            Ok::<_, StartError>(rpc::Behaviour::new(protocol, name, max_pool, trusted.clone(), Arc::clone(counters)))
         };
         let echo_name = stream_protocol(format!("/lucid/{}/echo/1", config.network_id))?;
         let behaviour = Self {
@@ -87,13 +90,23 @@ impl Behaviour {
             cosign: rpc(Protocol::Cosign)?,
             storage: rpc(Protocol::Storage)?,
             validate: rpc(Protocol::Validate)?,
-            echo: echo::Behaviour::new(echo_name, config.limits.streams, config.limits.streams_per_peer),
+            echo: echo::Behaviour::new(
+                echo_name,
+                config.limits.streams,
+                config.limits.streams_per_peer,
+                trusted.clone(),
+            ),
         };
         Ok((behaviour, Names { network, kad: kad_name }))
     }
 
+    /// What requests of peers hold, protocol by protocol.
+    pub(crate) fn requests(&mut self) -> [(Protocol, Pool); 6] {
+        Protocol::ALL.map(|protocol| (protocol, self.rpc(protocol).requests().clone()))
+    }
+
     /// The behaviour of one request-response protocol.
-    pub(crate) fn rpc(&mut self, protocol: Protocol) -> &mut request_response::Behaviour<RpcCodec> {
+    pub(crate) fn rpc(&mut self, protocol: Protocol) -> &mut rpc::Behaviour {
         match protocol {
             Protocol::Sync => &mut self.sync,
             Protocol::Probe => &mut self.probe,

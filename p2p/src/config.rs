@@ -93,11 +93,11 @@ pub struct Limits {
     pub searches: usize,
     /// Our own requests and connections that may wait for a peer.
     pub outgoing: usize,
-    /// Requests of all peers that may wait for an answer.
+    /// Requests of all peers that may wait for an answer, in each protocol. Half of the room is for trusted peers alone.
     pub requests: usize,
-    /// Bytes of requests being read or waiting for an answer.
-    pub request_bytes: usize,
-    /// Echo streams that all peers may hold open here.
+    /// No protocol's pool is larger, in bytes, whatever [`crate::ProtocolLimits`] say.
+    pub max_pool: usize,
+    /// Echo streams that all peers may hold open here. Half of the room is for trusted peers alone.
     pub streams: usize,
     /// Echo streams that one peer may hold open here.
     pub streams_per_peer: usize,
@@ -124,7 +124,7 @@ impl Default for Limits {
             searches: 16,
             outgoing: 256,
             requests: 256,
-            request_bytes: 64 << 20,
+            max_pool: usize::MAX,
             streams: 64,
             streams_per_peer: 4,
         }

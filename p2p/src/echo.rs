@@ -1,7 +1,8 @@
 //! Raw streams of the echo probe: one protocol, opened by node key, handed to the application as they are.
 //!
 //! Each stream that a peer opens takes a slot of that peer and one of all peers, and gives both back when it is
-//! dropped; a stream without slots is closed at once. Nothing here reads or writes a stream.
+//! dropped; a stream without slots is closed at once. Half of the slots are for trusted peers alone. Nothing here reads or
+//! writes a stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
 use crate::error::StreamError;
+use crate::trusted::Trusted;
 
 /// Streams that one connection may be opening at a time.
 const OPENING: usize = 16;
@@ -41,6 +43,20 @@ pub struct EchoStream {
 pub(crate) struct Slots {
     _of_peer: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
+}
+
+/// The slots of all peers. A trusted one takes one of its kind only when there is no other.
+#[derive(Clone)]
+struct Places {
+    anybody: Arc<Semaphore>,
+    trusted: Arc<Semaphore>,
+}
+
+impl Places {
+    fn take(&self, is_trusted: bool) -> Option<OwnedSemaphorePermit> {
+        let permit = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
+        permit(&self.anybody).or_else(|| is_trusted.then(|| permit(&self.trusted)).flatten())
+    }
 }
 
 impl EchoStream {
@@ -91,7 +107,8 @@ pub(crate) enum Event {
 pub(crate) struct Behaviour {
     protocol: StreamProtocol,
     per_peer: usize,
-    total: Arc<Semaphore>,
+    places: Places,
+    trusted: Trusted,
     peers: HashMap<PeerId, (Arc<Semaphore>, usize)>,
     /// Bounded by the handlers (each inbound event holds a slot or is a count) and by the loop, which lets few
     /// streams wait to be opened.
@@ -99,9 +116,10 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(protocol: StreamProtocol, total: usize, per_peer: usize) -> Self {
-        let total = Arc::new(Semaphore::new(total.min(Semaphore::MAX_PERMITS)));
-        Self { protocol, per_peer, total, peers: HashMap::new(), queue: VecDeque::new() }
+    pub(crate) fn new(protocol: StreamProtocol, total: usize, per_peer: usize, trusted: Trusted) -> Self {
+        let slots = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
+        let places = Places { anybody: slots(total.div_ceil(2)), trusted: slots(total / 2) };
+        Self { protocol, per_peer, places, trusted, peers: HashMap::new(), queue: VecDeque::new() }
     }
 
     /// Opens a stream to a connected peer. When no connection is left by then, `reply` is dropped.
@@ -116,8 +134,10 @@ impl Behaviour {
         };
         Handler {
             protocol: self.protocol.clone(),
+            peer,
             of_peer,
-            of_all: Arc::clone(&self.total),
+            places: self.places.clone(),
+            trusted: self.trusted.clone(),
             wanted: VecDeque::new(),
             opening: 0,
             inbound: VecDeque::new(),
@@ -189,8 +209,10 @@ impl NetworkBehaviour for Behaviour {
 /// The handler of one connection.
 pub(crate) struct Handler {
     protocol: StreamProtocol,
+    peer: PeerId,
     of_peer: Arc<Semaphore>,
-    of_all: Arc<Semaphore>,
+    places: Places,
+    trusted: Trusted,
     /// Streams that we asked for and that have not been requested from the connection.
     wanted: VecDeque<OpenReply>,
     /// Streams in negotiation.
@@ -210,7 +232,7 @@ pub(crate) enum HandlerEvent {
 impl Handler {
     fn slots(&self) -> Option<Slots> {
         let of_peer = Arc::clone(&self.of_peer).try_acquire_owned().ok()?;
-        let of_all = Arc::clone(&self.of_all).try_acquire_owned().ok()?;
+        let of_all = self.places.take(self.trusted.contains(&self.peer))?;
         Some(Slots { _of_peer: of_peer, _of_all: of_all })
     }
 }

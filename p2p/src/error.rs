@@ -128,7 +128,8 @@ pub enum RequestError {
     /// A limit of this node's own, or its ban of the peer, refuses the connection; nothing was sent, and it says nothing of the peer.
     #[error("this node refuses the connection: {0}")]
     Denied(String),
-    /// The peer took part in the protocol but did not answer in time.
+    /// The peer took part in the protocol but did not answer in time: in that of the protocol, or, where the room for answers was
+    /// needed for others, in 2 s.
     #[error("no response in time")]
     TimedOut,
     /// The connection ended before the response came.

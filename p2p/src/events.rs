@@ -102,4 +102,10 @@ impl<T> Events<T> {
             else => None,
         }
     }
+
+    /// The next event that is not gossip, which goes on waiting meanwhile; `None` once the mesh has stopped and all of them have
+    /// been taken. Cancel-safe.
+    pub async fn next_besides_gossip(&mut self) -> Option<Event<T>> {
+        self.others.recv().await
+    }
 }

@@ -5,22 +5,43 @@
 //! response = status: u8 | length: u32 little-endian | bytes    then end of stream
 //! ```
 //!
-//! A status other than [`Status::Ok`] comes with length 0. Reading allocates what has arrived, never what a length
-//! promises, and refuses a length above the cap before it reads on.
+//! A status other than [`Status::Ok`] comes with length 0. Reading refuses a length above the cap before it reads on, and
+//! allocates at most twice what has arrived, never what a length promises. What it allocates is charged first.
 
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::budget::Share;
+
 /// Memory set aside before the first byte has come.
 const FIRST_ALLOCATION: usize = 4 << 10;
+
+/// Who is charged with what is read, and what happens when there is no room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Charge<'a> {
+    /// Nothing more is read.
+    OrRefuse(&'a Share),
+    /// It is read on when there is.
+    OrWait(&'a Share),
+}
+
+impl Charge<'_> {
+    async fn with(self, bytes: usize) -> io::Result<()> {
+        match self {
+            Self::OrRefuse(share) => share.resize(bytes),
+            Self::OrWait(share) => share.resize_when_free(bytes).await,
+        }
+        .map_err(io::Error::other)
+    }
+}
 
 /// How the responder took a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     /// The bytes are the answer.
     Ok,
-    /// Over a limit; the request was not looked at.
+    /// Over a limit; nothing comes of the request.
     Busy,
     /// Taken, but the application gave no answer.
     NoAnswer,
@@ -58,12 +79,25 @@ pub(crate) async fn read_length<R: AsyncRead + Unpin>(io: &mut R, max: usize) ->
 }
 
 /// Reads exactly `length` bytes and the end of the stream.
-pub(crate) async fn read_body<R: AsyncRead + Unpin>(io: &mut R, length: usize) -> io::Result<Vec<u8>> {
-    let mut body = Vec::with_capacity(length.min(FIRST_ALLOCATION));
-    let wanted = u64::try_from(length).unwrap_or(u64::MAX);
-    (&mut *io).take(wanted).read_to_end(&mut body).await?;
-    if body.len() < length {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} of {length} bytes", body.len())));
+pub(crate) async fn read_body<R: AsyncRead + Unpin>(
+    io: &mut R,
+    length: usize,
+    charge: Charge<'_>,
+) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut read = 0;
+    while read < length {
+        if read == body.len() {
+            let room = read.saturating_mul(2).max(FIRST_ALLOCATION).min(length);
+            charge.with(room).await?;
+            body.reserve_exact(room.saturating_sub(read));
+            body.resize(room, 0);
+        }
+        let n = io.read(body.get_mut(read..).unwrap_or_default()).await?;
+        if n == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{read} of {length} bytes")));
+        }
+        read = read.saturating_add(n);
     }
     if io.read(&mut [0]).await? != 0 {
         return Err(invalid("bytes after the frame".to_owned()));
@@ -101,12 +135,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::budget::{Bounds, Pool};
+
+    fn share(bytes_per_peer: usize) -> Share {
+        let bounds = Bounds { streams_per_peer: 1, bytes_per_peer, bytes: 1 << 30 };
+        Pool::new(bounds).open(libp2p::PeerId::random(), true).unwrap()
+    }
 
     fn request(bytes: &[u8], max: usize) -> io::Result<Vec<u8>> {
         block_on(async {
             let mut io = Cursor::new(bytes);
             let length = read_length(&mut io, max).await?;
-            read_body(&mut io, length).await
+            read_body(&mut io, length, Charge::OrRefuse(&share(1 << 20))).await
         })
     }
 
@@ -114,7 +154,7 @@ mod tests {
         block_on(async {
             let mut io = Cursor::new(bytes);
             let (status, length) = read_response_head(&mut io, max).await?;
-            Ok((status, read_body(&mut io, length).await?))
+            Ok((status, read_body(&mut io, length, Charge::OrWait(&share(1 << 20))).await?))
         })
     }
 
@@ -171,8 +211,13 @@ mod tests {
 
     #[test]
     fn memory_follows_what_arrives_not_what_is_announced() {
-        let body = block_on(read_body(&mut Cursor::new(vec![0; 10]), 1 << 30));
-        assert_eq!(body.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let of = |arrived: usize, room: usize| {
+            let share = share(room);
+            block_on(read_body(&mut Cursor::new(vec![0; arrived]), 1 << 30, Charge::OrRefuse(&share))).unwrap_err()
+        };
+        assert_eq!(of(10, 8 << 10).kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(of(100 << 10, (128 << 10) + crate::budget::STREAM).kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(of(100 << 10, 128 << 10).to_string(), "no room: over-budget");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod addr;
 mod behaviour;
 mod book;
 mod bucket;
+mod budget;
 mod config;
 mod counters;
 mod echo;
@@ -34,6 +35,7 @@ mod rpc;
 mod start;
 mod task;
 mod topic;
+mod trusted;
 
 pub use addr::{Transport, bootstrap_node, is_private_address};
 pub use config::{Limits, MeshConfig};

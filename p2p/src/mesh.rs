@@ -1,5 +1,6 @@
 //! The application's handle on a running mesh.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::addr::Transport;
+use crate::budget::Pool;
 use crate::counters::{Counter, Counters};
 use crate::echo::EchoStream;
 use crate::error::{PublishError, RequestError, StreamError};
@@ -43,6 +45,7 @@ pub(crate) enum Command {
         peer: PublicKey,
         reply: oneshot::Sender<Result<EchoStream, StreamError>>,
     },
+    Trust(BTreeSet<PublicKey>),
 }
 
 /// Where the outcome of a request goes.
@@ -108,6 +111,8 @@ pub struct Mesh {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) snapshot: watch::Receiver<Snapshot>,
     pub(crate) counters: Arc<Counters>,
+    /// What requests of peers hold.
+    pub(crate) requests: [(Protocol, Pool); 6],
     pub(crate) public_key: PublicKey,
     pub(crate) peer_id: String,
 }
@@ -178,6 +183,17 @@ impl Mesh {
         let (reply, outcome) = oneshot::channel();
         self.commands.send(Command::OpenEcho { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or_else(|_| Err(StreamError::Failed("the connection ended".to_owned())))
+    }
+
+    /// Replaces the peers for whom room is kept, beside those of the configuration: the validators of the current set. False if
+    /// the mesh has stopped.
+    pub async fn set_trusted(&self, peers: BTreeSet<PublicKey>) -> bool {
+        self.commands.send(Command::Trust(peers)).await.is_ok()
+    }
+
+    /// Bytes that peers' requests and the answers to them hold here now, protocol by protocol.
+    pub fn held(&self) -> Vec<(Protocol, usize)> {
+        self.requests.iter().map(|(protocol, pool)| (*protocol, pool.held())).collect()
     }
 
     /// The connected peers of this network, by key. At most a second old.

@@ -41,6 +41,12 @@ pub struct ProtocolLimits {
     pub burst: u32,
     /// Requests of one peer that are taken per second in the long run.
     pub per_second: u32,
+    /// Bytes that the requests of one peer, and the answers to them, may hold here at a time.
+    pub bytes_per_peer: usize,
+    /// The same of all peers. Half of it is for trusted peers alone.
+    pub bytes: usize,
+    /// Bytes of answers to our own requests that may be arriving at a time.
+    pub answer_bytes: usize,
 }
 
 impl Protocol {
@@ -62,6 +68,8 @@ impl Protocol {
     /// The limits, the same on every node.
     pub const fn limits(&self) -> ProtocolLimits {
         let timeout = Duration::from_secs(10);
+        // Twice as many streams as requests, at a few KiB each.
+        let (bytes_per_peer, bytes, answer_bytes) = (160 << 10, 8 << 20, 8 << 20);
         match self {
             // A page of blocks; over a slow link it takes its time.
             Self::Sync => ProtocolLimits {
@@ -71,6 +79,10 @@ impl Protocol {
                 per_peer: 8,
                 burst: 64,
                 per_second: 32,
+                // Who catches up asks for four pages of a mebibyte at a time.
+                bytes_per_peer: 6 << 20,
+                bytes: 64 << 20,
+                answer_bytes: 64 << 20,
             },
             Self::Probe => ProtocolLimits {
                 request_bytes: 1 << 10,
@@ -80,6 +92,10 @@ impl Protocol {
                 per_peer: 16,
                 burst: 128,
                 per_second: 64,
+                bytes_per_peer,
+                bytes,
+                // Room for all pings that a validator has under way.
+                answer_bytes: 32 << 20,
             },
             Self::Command => ProtocolLimits {
                 request_bytes: 4 << 10,
@@ -88,6 +104,9 @@ impl Protocol {
                 per_peer: 8,
                 burst: 32,
                 per_second: 8,
+                bytes_per_peer,
+                bytes,
+                answer_bytes,
             },
             Self::Cosign => ProtocolLimits {
                 request_bytes: 1 << 10,
@@ -96,6 +115,9 @@ impl Protocol {
                 per_peer: 8,
                 burst: 64,
                 per_second: 16,
+                bytes_per_peer,
+                bytes,
+                answer_bytes,
             },
             // A chunk and its place; what a challenge asks for.
             Self::Storage => ProtocolLimits {
@@ -106,11 +128,23 @@ impl Protocol {
                 per_peer: 2,
                 burst: 16,
                 per_second: 8,
+                bytes_per_peer: 3 << 20,
+                bytes: 32 << 20,
+                // Room for all challenges that a validator has under way.
+                answer_bytes: 72 << 20,
             },
             // The answer comes when the worker has answered, or has not: in 8 s.
-            Self::Validate => {
-                ProtocolLimits { request_bytes: 64, response_bytes: 256, timeout, per_peer: 2, burst: 8, per_second: 1 }
-            }
+            Self::Validate => ProtocolLimits {
+                request_bytes: 64,
+                response_bytes: 256,
+                timeout,
+                per_peer: 2,
+                burst: 8,
+                per_second: 1,
+                bytes_per_peer,
+                bytes,
+                answer_bytes,
+            },
         }
     }
 
@@ -131,6 +165,7 @@ mod tests {
     use lucid_types::validation::{ValidationReply, ValidationRequest};
 
     use super::*;
+    use crate::budget::STREAM;
 
     #[test]
     fn every_wire_type_fits_its_protocol() {
@@ -144,6 +179,53 @@ mod tests {
             ((ValidationRequest::MAX_BYTES, ValidationReply::MAX_BYTES), of(Protocol::Validate)),
         ] {
             assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");
+        }
+    }
+
+    /// The page of documentation that states the limits.
+    const PAGE: &str = include_str!("../../docs/src/network.md");
+
+    fn size(bytes: usize) -> String {
+        if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+    }
+
+    #[test]
+    fn the_documentation_states_the_limits() {
+        for protocol in Protocol::ALL {
+            let limits = protocol.limits();
+            let row = format!(
+                "| `{}` | {} s | {} | {}, {} | {} | {} | {} |\n",
+                protocol.kind(),
+                limits.timeout.as_secs(),
+                limits.per_peer,
+                limits.burst,
+                limits.per_second,
+                size(limits.bytes_per_peer),
+                size(limits.bytes),
+                size(limits.answer_bytes),
+            );
+            assert!(PAGE.contains(&row), "{row}");
+        }
+        let of_strangers = Protocol::ALL.iter().map(|protocol| protocol.limits().bytes / 2).sum();
+        let sentence = format!("all strangers together hold\nat most {} of requests and answers", size(of_strangers));
+        assert!(PAGE.contains(&sentence), "{sentence}");
+        assert!(PAGE.contains(&format!("A stream costs {},", size(STREAM))));
+    }
+
+    /// Whoever keeps to the number of requests is never refused for bytes, but for pages of blocks.
+    #[test]
+    fn what_one_peer_may_ask_at_a_time_fits_its_budget() {
+        for protocol in Protocol::ALL {
+            let limits = protocol.limits();
+            let at_a_time = if protocol == Protocol::Sync { 4 } else { limits.per_peer };
+            let of_one = limits.request_bytes.max(limits.response_bytes) + STREAM;
+            let streams = 2 * limits.per_peer * STREAM;
+            assert!((at_a_time * of_one).max(streams) <= limits.bytes_per_peer, "{}", protocol.kind());
+            assert!(
+                5 * limits.bytes_per_peer <= limits.bytes / 2,
+                "{}: few peers fill the room of strangers",
+                protocol.kind()
+            );
         }
     }
 }

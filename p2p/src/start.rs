@@ -26,6 +26,14 @@ use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
+use crate::trusted::Trusted;
+
+/// Streams of one connection: room for all requests that two peers may have under way, in all protocols and either direction, and for
+/// what else they say. Of each one that nobody reads, 256 KiB may wait over TCP: libp2p lets Yamux's windows be bounded by this alone.
+const MAX_STREAMS: usize = 128;
+/// Bytes that may wait on one QUIC stream and on one QUIC connection, because nobody has read them.
+const QUIC_STREAM_WINDOW: u32 = 2 << 20;
+const QUIC_WINDOW: u32 = 8 << 20;
 
 /// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
 pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
@@ -47,20 +55,21 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
 
     let counters = Arc::new(Counters::default());
     let topics = Topics::new(&config);
-    let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &counters)?;
+    let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
+    let bootstrap: Vec<_> = bootstrap.collect::<Result<_, _>>()?;
+    let trusted = Trusted::new(bootstrap.iter().map(|(peer, _)| *peer).collect());
+    let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &counters)?;
+    let requests = behaviour.requests();
     let mut swarm = swarm(key, behaviour, config.timing())?;
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
-    for (field, addresses) in [("bootstrap", &config.bootstrap), ("saved_peers", &config.saved_peers)] {
-        for text in addresses {
-            let (peer, address) = addr::parse_with_peer(field, text)?;
-            if field == "bootstrap" && peer != own {
-                book.pin(peer, address, now);
-            } else {
-                book.learn(peer, [address], crate::book::Source::Verified, now);
-            }
-        }
+    for (peer, address) in bootstrap.into_iter().filter(|(peer, _)| *peer != own) {
+        book.pin(peer, address, now);
+    }
+    for text in &config.saved_peers {
+        let (peer, address) = addr::parse_with_peer("saved_peers", text)?;
+        book.learn(peer, [address], crate::book::Source::Verified, now);
     }
     for text in &config.external {
         swarm.add_external_address(addr::split_peer(addr::parse("external", text)?).1);
@@ -75,13 +84,20 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let pool = Pool::start(gate, config.limits.gate_threads, config.limits.gate_queue, &gossip_tx, &counters, &stop)?;
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
     let (snapshot_tx, snapshot) = watch::channel(Snapshot::default());
-    let mesh =
-        Mesh { commands: commands_tx, snapshot, counters: Arc::clone(&counters), public_key, peer_id: own.to_string() };
+    let mesh = Mesh {
+        commands: commands_tx,
+        snapshot,
+        counters: Arc::clone(&counters),
+        requests,
+        public_key,
+        peer_id: own.to_string(),
+    };
     let parts = Parts {
         swarm: Box::new(swarm),
         config,
         names,
         topics,
+        trusted,
         book,
         pool,
         commands,
@@ -105,11 +121,18 @@ fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Beh
     let fail = |transport, problem: String| StartError::Transport { transport, problem };
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || {
+            let mut config = yamux::Config::default();
+            config.set_max_num_streams(MAX_STREAMS);
+            config
+        })
         .map_err(|e| fail("TCP", e.to_string()))?
         .with_quic_config(|mut config| {
             config.max_idle_timeout = u32::try_from(timing.quic_idle.as_millis()).unwrap_or(u32::MAX);
             config.keep_alive_interval = timing.quic_idle / 3;
+            config.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
+            config.max_stream_data = QUIC_STREAM_WINDOW;
+            config.max_connection_data = QUIC_WINDOW;
             config
         })
         .with_dns()

@@ -30,10 +30,11 @@ use crate::mesh::{Command, Snapshot};
 use crate::outbox::Outbox;
 use crate::protocol::Protocol;
 use crate::topic::Topic;
+use crate::trusted::Trusted;
 use crate::{echo, identity};
 use discovery::Lookups;
 use peers::Peer;
-use requests::{Answering, Outgoing, Waiting};
+use requests::{Answering, AnsweringCounts, Outgoing, Waiting};
 
 /// Between two looks at deadlines, redials and lookups.
 const TICK: Duration = Duration::from_millis(200);
@@ -51,6 +52,7 @@ pub(crate) struct Parts<T> {
     pub(crate) config: MeshConfig,
     pub(crate) names: Names,
     pub(crate) topics: Topics,
+    pub(crate) trusted: Trusted,
     pub(crate) book: Book<PeerId, Multiaddr>,
     pub(crate) pool: Pool<Ticket>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -68,6 +70,7 @@ pub struct MeshTask<T> {
     timing: Timing,
     names: Names,
     topics: Topics,
+    trusted: Trusted,
     book: Book<PeerId, Multiaddr>,
     pool: Pool<Ticket>,
     commands: mpsc::Receiver<Command>,
@@ -87,13 +90,14 @@ pub struct MeshTask<T> {
     outgoing: Outgoing,
     /// Requests of peers that the application has not answered.
     answers: FuturesUnordered<Answering>,
-    answering: HashMap<(PeerId, Protocol), usize>,
+    answering: AnsweringCounts,
     next_snapshot: Instant,
 }
 
 impl<T: Send + 'static> MeshTask<T> {
     pub(crate) fn new(parts: Parts<T>) -> Self {
-        let Parts { swarm, config, names, topics, book, pool, commands, events, snapshot, counters, stop } = parts;
+        let Parts { swarm, config, names, topics, trusted, book, pool, commands, events, snapshot, counters, stop } =
+            parts;
         let timing = config.timing();
         let now = Instant::now();
         Self {
@@ -101,6 +105,7 @@ impl<T: Send + 'static> MeshTask<T> {
             timing,
             names,
             topics,
+            trusted,
             book,
             pool,
             commands,
@@ -116,7 +121,7 @@ impl<T: Send + 'static> MeshTask<T> {
             waiting: HashMap::new(),
             outgoing: Outgoing::default(),
             answers: FuturesUnordered::new(),
-            answering: HashMap::new(),
+            answering: AnsweringCounts::default(),
             next_snapshot: now,
             config,
         }
@@ -155,6 +160,7 @@ impl<T: Send + 'static> MeshTask<T> {
             }
             Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
+            Command::Trust(peers) => self.trusted.name(peers.iter().filter_map(identity::to_peer_id).collect()),
         }
     }
 

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use lucid_p2p::Counter;
+use lucid_p2p::{Counter, Protocol};
 
 use super::NodeView;
 use super::model::{MemberCounts, SyncState};
@@ -38,6 +38,8 @@ pub struct Metrics {
     pub members: MemberCounts,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
+    /// `lucid_mesh_held_bytes{protocol}`: what peers' requests, and the answers to them, hold.
+    pub held: Vec<(Protocol, usize)>,
     /// `lucid_probe_{pings,echoes,challenges,deposits}_total{outcome}`: what this validator sent; `lucid_probe_lateness_ms{quantile}`: how long
     /// after their times probes left.
     pub probes: ProbeCounts,
@@ -129,6 +131,11 @@ pub fn render(metrics: &Metrics) -> String {
     page.family("lucid_mesh_total", "counter", "Messages accepted, refused and dropped by the mesh.");
     for counter in &metrics.mesh {
         page.value("lucid_mesh_total", &[("group", counter.group), ("reason", counter.reason)], counter.count);
+    }
+    page.family("lucid_mesh_held_bytes", "gauge", "What requests of peers, and the answers to them, hold.");
+    for (protocol, bytes) in &metrics.held {
+        let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
+        page.value("lucid_mesh_held_bytes", &[("protocol", protocol.kind())], bytes);
     }
     page.family("lucid_probe_pings_total", "counter", "Pings this validator sent.");
     for outcome in PingOutcome::ALL {
@@ -237,6 +244,7 @@ mod tests {
             members: MemberCounts { degraded: 6, ..MemberCounts::default() },
             payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
             mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
+            held: vec![(Protocol::Sync, 5)],
             probes: ProbeCounts::default(),
             under_way: Gauges { echoes: 3, ..Gauges::default() },
             served: ServedCounts { pings: 4, ..ServedCounts::default() },
@@ -252,6 +260,7 @@ mod tests {
             "lucid_paid_micro_usdt 2",
             "lucid_pool_members{state=\"degraded\"} 6",
             "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
+            "lucid_mesh_held_bytes{protocol=\"sync\"} 5",
             "lucid_probe_echoes_total{outcome=\"verified\"} 0",
             "lucid_probe_lateness_ms{quantile=\"0.99\"} 0",
             "lucid_probe_under_way{kind=\"echo\"} 3",

@@ -486,6 +486,7 @@ impl NodeView for Known {
             round: 0,
             payouts: PayoutFigures { owed_micro_usdt: 9, paid_micro_usdt: Some(6), ..PayoutFigures::default() },
             mesh: vec![],
+            held: vec![],
             probes: ProbeCounts::default(),
             under_way: Gauges::default(),
             served: ServedCounts::default(),

@@ -1,6 +1,8 @@
 //! Requests and streams in the event loop: ours, with whatever it takes to reach the peer, and those of peers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -8,11 +10,12 @@ use libp2p::PeerId;
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::DialError;
 use lucid_types::id::PublicKey;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::MeshTask;
 use super::discovery::{Search, dial_opts};
 use super::peers::{Peer, Use};
+use crate::budget::{NoRoom, Share};
 use crate::echo::OpenReply;
 use crate::error::{RequestError, StreamError};
 use crate::events::{Event, Reply, Responder};
@@ -41,12 +44,7 @@ impl Outgoing {
 
     fn remove(&mut self, protocol: Protocol, id: OutboundRequestId) -> Option<RequestReply> {
         let (peer, reply) = self.sent.remove(&(protocol, id))?;
-        if let Some(count) = self.counts.get_mut(&(peer, protocol)) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&(peer, protocol));
-            }
-        }
+        subtract(&mut self.counts, (peer, protocol));
         Some(reply)
     }
 }
@@ -129,9 +127,58 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(super) struct Answer {
     peer: PeerId,
     protocol: Protocol,
+    is_trusted: bool,
     channel: ResponseChannel<Response>,
     response: Option<Reply>,
-    _share: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
+}
+
+/// Requests that the application has not answered.
+#[derive(Debug, Default)]
+pub(super) struct AnsweringCounts {
+    of_peers: HashMap<(PeerId, Protocol), usize>,
+    of_strangers: HashMap<Protocol, usize>,
+    of_all: HashMap<Protocol, usize>,
+}
+
+impl AnsweringCounts {
+    /// Why no further one may wait: `max` are all that may, in one protocol, half of them those of strangers.
+    fn refusal(&self, peer: PeerId, protocol: Protocol, is_trusted: bool, max: usize) -> Option<&'static str> {
+        let of = |counts: &HashMap<Protocol, usize>| counts.get(&protocol).copied().unwrap_or_default();
+        if self.of_peers.get(&(peer, protocol)).copied().unwrap_or_default() >= protocol.limits().per_peer {
+            Some("too-many-of-peer")
+        } else if of(&self.of_all) >= max || !is_trusted && of(&self.of_strangers) >= max.div_ceil(2) {
+            Some("busy")
+        } else {
+            None
+        }
+    }
+
+    fn begins(&mut self, peer: PeerId, protocol: Protocol, is_trusted: bool) {
+        *self.of_peers.entry((peer, protocol)).or_default() += 1;
+        *self.of_all.entry(protocol).or_default() += 1;
+        if !is_trusted {
+            *self.of_strangers.entry(protocol).or_default() += 1;
+        }
+    }
+
+    /// With what it began with: whom we trust may have changed.
+    fn ends(&mut self, peer: PeerId, protocol: Protocol, is_trusted: bool) {
+        subtract(&mut self.of_peers, (peer, protocol));
+        subtract(&mut self.of_all, protocol);
+        if !is_trusted {
+            subtract(&mut self.of_strangers, protocol);
+        }
+    }
+}
+
+fn subtract<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() = count.get().saturating_sub(1);
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
 }
 
 impl<T: Send + 'static> MeshTask<T> {
@@ -231,7 +278,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let behaviour = self.swarm.behaviour_mut();
         match item {
             Pending::Request { protocol, bytes, reply } => {
-                let id = behaviour.rpc(protocol).send_request(&peer, Request { bytes, share: None });
+                let id = behaviour.rpc(protocol).send_request(&peer, bytes);
                 self.outgoing.insert(protocol, id, peer, reply);
             }
             Pending::Connect { reply } => {
@@ -368,60 +415,57 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     fn on_request(&mut self, peer: PeerId, protocol: Protocol, request: Request, channel: ResponseChannel<Response>) {
-        let open = self.answering.get(&(peer, protocol)).copied().unwrap_or_default();
+        let Request { bytes, share } = request;
+        let is_trusted = self.trusted.contains(&peer);
         let refusal = if !self.may(peer, Use::Request(protocol)) {
             Some("rate")
-        } else if open >= protocol.limits().per_peer {
-            Some("too-many-of-peer")
-        } else if self.answers.len() >= self.config.limits.requests || self.events.capacity() == 0 {
+        } else if self.events.capacity() == 0 {
             Some("busy")
         } else {
-            None
+            self.answering.refusal(peer, protocol, is_trusted, self.config.limits.requests)
         };
         let node = crate::identity::to_public_key(&peer);
         let (Some(node), None) = (node, refusal) else {
             self.counters.add(protocol.kind(), refusal.unwrap_or("not-a-node"));
-            return self.respond(protocol, channel, Response::refused(Status::Busy));
+            return self.refuse(protocol, Status::Busy, channel, share);
         };
         let (reply, answer) = oneshot::channel();
-        let Request { bytes, share } = request;
         self.counters.add(protocol.kind(), "accepted");
-        *self.answering.entry((peer, protocol)).or_default() += 1;
+        self.answering.begins(peer, protocol, is_trusted);
         let timeout = protocol.limits().timeout;
         self.answers.push(Box::pin(async move {
             let response = tokio::time::timeout(timeout, answer).await.ok().and_then(Result::ok);
-            Answer { peer, protocol, channel, response, _share: share }
+            Answer { peer, protocol, is_trusted, channel, response, share }
         }));
         self.tell(Event::Request { peer: node, protocol, bytes, reply: Responder::new(reply) });
     }
 
     pub(super) fn on_answer(&mut self, answer: Answer) {
-        let Answer { peer, protocol, channel, response, _share } = answer;
-        if let Some(open) = self.answering.get_mut(&(peer, protocol)) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                self.answering.remove(&(peer, protocol));
-            }
-        }
-        let response = match response {
+        let Answer { peer, protocol, is_trusted, channel, response, share } = answer;
+        self.answering.ends(peer, protocol, is_trusted);
+        let refusal = match response {
             Some(Reply::Answer(bytes)) if bytes.len() <= protocol.limits().response_bytes => {
-                Response { status: Status::Ok, bytes }
+                let room = share.as_ref().map_or(Ok(()), |share| share.sends(bytes.len()));
+                match room {
+                    Ok(()) => return self.respond(protocol, channel, Response { status: Status::Ok, bytes, share }),
+                    Err(no_room) => (no_room.reason(), Status::Busy),
+                }
             }
-            Some(Reply::Busy) => {
-                self.counters.add(protocol.kind(), "refused");
-                Response::refused(Status::Busy)
-            }
+            Some(Reply::Busy) => ("refused", Status::Busy),
             Some(Reply::Answer(bytes)) => {
                 tracing::error!(bytes = bytes.len(), protocol = protocol.kind(), "an answer is too large to be sent");
-                self.counters.add(protocol.kind(), "answer-too-large");
-                Response::refused(Status::NoAnswer)
+                ("answer-too-large", Status::NoAnswer)
             }
-            None => {
-                self.counters.add(protocol.kind(), "no-answer");
-                Response::refused(Status::NoAnswer)
-            }
+            None => ("no-answer", Status::NoAnswer),
         };
-        self.respond(protocol, channel, response);
+        self.counters.add(protocol.kind(), refusal.0);
+        self.refuse(protocol, refusal.1, channel, share);
+    }
+
+    fn refuse(&mut self, protocol: Protocol, status: Status, channel: ResponseChannel<Response>, share: Option<Share>) {
+        // It is sent even to a peer that has no room left, and gives way like any other transfer.
+        let _no_room = share.as_ref().map(|share| share.sends(0));
+        self.respond(protocol, channel, Response { status, bytes: Vec::new(), share });
     }
 
     fn respond(&mut self, protocol: Protocol, channel: ResponseChannel<Response>, response: Response) {
@@ -439,6 +483,10 @@ fn failure(error: OutboundFailure) -> RequestError {
         OutboundFailure::UnsupportedProtocols => RequestError::Unsupported,
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             RequestError::Malformed(error.to_string())
+        }
+        // It had waited for so long that it had to give way to another answer.
+        OutboundFailure::Io(error) if error.get_ref().is_some_and(|source| source.is::<NoRoom>()) => {
+            RequestError::TimedOut
         }
         OutboundFailure::Io(error) => RequestError::Disconnected(error.to_string()),
     }
