@@ -74,7 +74,8 @@ pub fn is_private_address(text: &str) -> bool {
 
 fn is_name_of_addresses(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
-    matches!(parts.next(), Some(Protocol::Dnsaddr(_))) && parts.all(|part| matches!(part, Protocol::P2p(_)))
+    matches!(parts.next(), Some(Protocol::Dnsaddr(_)))
+        && matches!((parts.next(), parts.next()), (None | Some(Protocol::P2p(_)), None))
 }
 
 /// Takes a trailing `/p2p/<peer id>` off.
@@ -89,19 +90,19 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> (Option<PeerId>, Multiaddr) 
     }
 }
 
-/// The transport of an address; `None` if we do not speak it (relayed addresses among them).
+/// The transport of an address; `None` if we do not speak it (relayed addresses among them). One `/p2p/<peer id>` may stand at its end:
+/// with more, it says nothing certain of who is there.
 pub(crate) fn transport(address: &Multiaddr) -> Option<Transport> {
+    let (_, address) = split_peer(address.clone());
     let mut parts = address.iter();
     let host = parts.next()?;
     let known =
         matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
-    let transport = match (known, parts.next()?, parts.next()) {
-        (true, Protocol::Tcp(_), None | Some(Protocol::P2p(_))) => Transport::Tcp,
-        (true, Protocol::Udp(_), Some(Protocol::QuicV1)) => Transport::Quic,
-        _ => return None,
-    };
-    let rest_is_peer = parts.all(|part| matches!(part, Protocol::P2p(_)));
-    rest_is_peer.then_some(transport)
+    match (known, parts.next()?, parts.next(), parts.next()) {
+        (true, Protocol::Tcp(_), None, None) => Some(Transport::Tcp),
+        (true, Protocol::Udp(_), Some(Protocol::QuicV1), None) => Some(Transport::Quic),
+        _ => None,
+    }
 }
 
 /// The IP address at the front, if it is one.
@@ -164,6 +165,19 @@ mod tests {
         let relayed = format!("/ip4/1.2.3.4/tcp/80/p2p/{PEER}/p2p-circuit");
         for bad in ["", "127.0.0.1:80", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", &relayed] {
             assert!(parse("listen", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn at_most_one_peer_id_ends_an_address() {
+        for good in
+            ["/ip4/1.2.3.4/tcp/80", "/ip4/1.2.3.4/udp/80/quic-v1", "/dns4/example.org/tcp/80", "/dnsaddr/example.org"]
+        {
+            let one = format!("{good}/p2p/{PEER}");
+            assert!(parse_with_peer("bootstrap", &one).is_ok(), "{one}");
+            let two = format!("{one}/p2p/{PEER}");
+            assert!(parse_with_peer("bootstrap", &two).is_err(), "{two}");
+            assert!(!dialable(&two.parse().unwrap(), true), "{two}");
         }
     }
 
