@@ -2,19 +2,16 @@
 //! [`MeshTask::run`].
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use libp2p::core::transport::TransportError;
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
-use tokio::net::TcpSocket;
+use libp2p::{Swarm, SwarmBuilder, noise, tcp, yamux};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::addr::{self, Transport};
+use crate::addr;
 use crate::behaviour::Behaviour;
 use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
@@ -24,6 +21,7 @@ use crate::events::Events;
 use crate::gate::{Gate, Pool};
 use crate::gossip::Topics;
 use crate::identity::to_public_key;
+use crate::listen::listen;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
 
@@ -126,56 +124,4 @@ fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Beh
         .with_connection_timeout(timing.handshake)
         .build();
     Ok(swarm)
-}
-
-fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<(), StartError> {
-    let text = address.to_string();
-    let fail = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            StartError::PortInUse { address: text.clone(), source }
-        } else {
-            StartError::Listen { address: text.clone(), source }
-        }
-    };
-    // libp2p shares TCP ports between sockets (SO_REUSEPORT), so two nodes on one port would both seem to work; and
-    // what it says of a UDP port in use does not carry the system's error.
-    if let Some((transport, socket)) = addr::socket(&address).filter(|(_, socket)| socket.port() != 0) {
-        check_free(transport, socket).map_err(fail)?;
-    }
-    match swarm.listen_on(address) {
-        Ok(_) => Ok(()),
-        Err(TransportError::Other(e)) => Err(fail(e)),
-        Err(TransportError::MultiaddrNotSupported(address)) => Err(StartError::Address {
-            field: "listen",
-            address: address.to_string(),
-            problem: "an IP address is needed to listen on".to_owned(),
-        }),
-    }
-}
-
-/// Between two looks at a socket that is to be closed.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// Waits until a mesh that has ended has closed its sockets on these addresses: QUIC closes them a moment later, when its connections
-/// are. False if one is still open after `limit`.
-pub async fn wait_until_free(listen: &[String], limit: Duration) -> bool {
-    let sockets: Vec<_> = listen.iter().filter_map(|text| addr::socket(&text.parse().ok()?)).collect();
-    let all_free = async {
-        for (transport, socket) in sockets {
-            while check_free(transport, socket).is_err() {
-                tokio::time::sleep(LOOK).await;
-            }
-        }
-    };
-    tokio::time::timeout(limit, all_free).await.is_ok()
-}
-
-fn check_free(transport: Transport, socket: SocketAddr) -> io::Result<()> {
-    if transport == Transport::Quic {
-        return UdpSocket::bind(socket).map(drop);
-    }
-    let probe = if socket.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Connections of an earlier run that linger in TIME_WAIT do not count; a listener does.
-    probe.set_reuseaddr(true)?;
-    probe.bind(socket)
 }

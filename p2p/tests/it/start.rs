@@ -7,7 +7,7 @@ use std::time::Duration;
 use lucid_p2p::{MeshConfig, StartError, start};
 use lucid_types::key::NodeKey;
 
-use crate::net::{ByPrefix, Node, config, within};
+use crate::net::{ByPrefix, Node, config, until, within};
 
 fn refuse(config: MeshConfig) -> StartError {
     match start(config, &[9; 32], Arc::new(ByPrefix)) {
@@ -35,6 +35,28 @@ async fn a_port_in_use_is_named() {
         tried += 1;
     }
     assert_eq!(tried, 4);
+}
+
+/// As both would be if IPv6's sockets took IPv4's ports: a node that listens on all addresses would be in its own way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_families_listen_on_one_port() {
+    for transport in ["tcp/PORT", "udp/PORT/quic-v1"] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let on = |ip: &str| format!("/{ip}/{}", transport.replace("PORT", &port.to_string()));
+        let (v4, v6) = (on("ip4/0.0.0.0"), on("ip6/::"));
+        for listen in [vec![v4.clone(), v6.clone()], vec![v6.clone(), v4.clone()]] {
+            let node = Node::start(1, MeshConfig { listen, ..config() }).await;
+            let families = |family: &str| node.mesh.listen_addresses().iter().any(|it| it.starts_with(family));
+            within(until(|| families("/ip4/") && families("/ip6/"))).await;
+            for taken in [&v4, &v6] {
+                let error = refuse(MeshConfig { listen: vec![taken.clone()], ..config() });
+                assert!(matches!(error, StartError::PortInUse { .. }), "{taken}: {error}");
+            }
+            let listen = [v4.clone(), v6.clone()];
+            node.stop().await;
+            assert!(within(lucid_p2p::wait_until_free(&listen, Duration::from_secs(10))).await);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
