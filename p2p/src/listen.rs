@@ -1,7 +1,7 @@
 //! The sockets that a mesh listens on: which of them this machine can have, and whether somebody else holds them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use libp2p::core::transport::TransportError;
@@ -41,6 +41,26 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result
     }
 }
 
+/// Leaves out the addresses of every interface in an IP family that this machine does not have, and says so: that both families are asked
+/// for is the default, and says nothing of this machine. Without any other address to listen on, all stay, and the first one's error is told.
+pub(crate) fn of_this_machine(addresses: Vec<Multiaddr>, has: impl Fn(IpAddr) -> bool) -> Vec<Multiaddr> {
+    let is_missing = |address: &Multiaddr| addr::ip(address).is_some_and(|ip| ip.is_unspecified() && !has(ip));
+    if addresses.iter().all(is_missing) {
+        return addresses;
+    }
+    let (missing, there): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_missing);
+    for address in missing {
+        let family = if addr::ip(&address).is_some_and(|ip| ip.is_ipv6()) { "IPv6" } else { "IPv4" };
+        tracing::info!(%address, "this machine has no {family}; the node does not listen there");
+    }
+    there
+}
+
+/// Whether this machine has the IP family of an address that stands for every interface.
+pub(crate) fn has_family(every: IpAddr) -> bool {
+    check_free(Transport::Quic, SocketAddr::new(every, 0)).is_ok()
+}
+
 /// Waits until a mesh that has ended has closed its sockets on these addresses: QUIC closes them a moment later, when its connections
 /// are. False if one is still open after `limit`.
 pub async fn wait_until_free(listen: &[String], limit: Duration) -> bool {
@@ -70,4 +90,25 @@ fn check_free(transport: Transport, address: SocketAddr) -> io::Result<()> {
         probe.set_reuse_address(true)?;
     }
     probe.bind(&address.into())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_that_the_machine_does_not_have_is_left_out() {
+        let (v4, v6, loopback) = ("/ip4/0.0.0.0/tcp/7001", "/ip6/::/udp/7001/quic-v1", "/ip6/::1/tcp/7001");
+        let left = |addresses: &[&str], has: fn(IpAddr) -> bool| {
+            let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            of_this_machine(addresses, has).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&[v4, v6], |_| true), [v4, v6]);
+        assert_eq!(left(&[v4, v6], |ip| ip.is_ipv4()), [v4]);
+        assert_eq!(left(&[v4, v6], |ip| ip.is_ipv6()), [v6]);
+        assert_eq!(left(&[v6], |ip| ip.is_ipv4()), [v6], "a node that listens nowhere is not what was asked for");
+        assert_eq!(left(&[v4, loopback], |ip| ip.is_ipv4()), [v4, loopback], "nobody names this one by default");
+        assert!(has_family([127, 0, 0, 1].into()), "negative control");
+    }
 }

@@ -11,7 +11,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::addr;
 use crate::behaviour::Behaviour;
 use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
@@ -21,9 +20,9 @@ use crate::events::Events;
 use crate::gate::{Gate, Pool};
 use crate::gossip::Topics;
 use crate::identity::to_public_key;
-use crate::listen::listen;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
+use crate::{addr, listen};
 
 /// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
 pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
@@ -63,8 +62,9 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     for text in &config.external {
         swarm.add_external_address(addr::split_peer(addr::parse("external", text)?).1);
     }
-    for text in &config.listen {
-        listen(&mut swarm, addr::parse("listen", text)?)?;
+    let addresses = config.listen.iter().map(|text| addr::parse("listen", text)).collect::<Result<Vec<_>, _>>()?;
+    for address in listen::of_this_machine(addresses, listen::has_family) {
+        listen::listen(&mut swarm, address)?;
     }
 
     let stop = CancellationToken::new();
