@@ -35,6 +35,7 @@ mod rpc;
 mod start;
 mod task;
 mod topic;
+mod transport;
 
 pub use addr::{Transport, bootstrap_node, is_private_address};
 pub use config::{Limits, MeshConfig};

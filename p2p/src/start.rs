@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libp2p::identity::Keypair;
-use libp2p::{Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Swarm, swarm};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
+use crate::transport::{self, Carrier};
 use crate::{addr, listen};
 
 /// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
@@ -34,6 +35,15 @@ pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
 /// # Errors
 /// [`StartError`]: a bad address, a port in use, no runtime. Nothing is left running then.
 pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Result<Started<G::Item>, StartError> {
+    start_with(config, seed, gate, transport::by_system)
+}
+
+fn start_with<G: Gate>(
+    config: MeshConfig,
+    seed: &[u8; 32],
+    gate: Arc<G>,
+    resolve: impl FnOnce(Carrier) -> io::Result<Carrier>,
+) -> Result<Started<G::Item>, StartError> {
     Handle::try_current().map_err(StartError::NoRuntime)?;
     let key = Keypair::ed25519_from_bytes(*seed).map_err(StartError::Key)?;
     let own = key.public().to_peer_id();
@@ -45,7 +55,8 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let counters = Arc::new(Counters::default());
     let topics = Topics::new(&config);
     let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &counters)?;
-    let mut swarm = swarm(key, behaviour, config.timing())?;
+    let carrier = transport::carrier(&key, config.timing(), resolve)?;
+    let mut swarm = swarm(&key, carrier, behaviour, config.timing());
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
@@ -99,29 +110,52 @@ fn boot_id() -> Result<String, StartError> {
     Ok(u64::from_le_bytes(bytes).to_string())
 }
 
-fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Behaviour>, StartError> {
-    let fail = |transport, problem: String| StartError::Transport { transport, problem };
-    let swarm = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|e| fail("TCP", e.to_string()))?
-        .with_quic_config(|mut config| {
-            config.max_idle_timeout = u32::try_from(timing.quic_idle.as_millis()).unwrap_or(u32::MAX);
-            config.keep_alive_interval = timing.quic_idle / 3;
-            config
-        })
-        .with_dns()
-        .map_err(|e| fail("DNS", e.to_string()))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|never| match never {})?
-        .with_swarm_config(|config| {
-            config
-                .with_smart_dial()
-                .with_idle_connection_timeout(timing.idle)
-                .with_max_negotiating_inbound_streams(64)
-                .with_per_connection_event_buffer_size(16)
-        })
-        .with_connection_timeout(timing.handshake)
-        .build();
-    Ok(swarm)
+fn swarm(key: &Keypair, carrier: Carrier, behaviour: Behaviour, timing: Timing) -> Swarm<Behaviour> {
+    let config = swarm::Config::with_tokio_executor()
+        .with_smart_dial()
+        .with_idle_connection_timeout(timing.idle)
+        .with_max_negotiating_inbound_streams(64)
+        .with_per_connection_event_buffer_size(16);
+    Swarm::new(carrier, behaviour, key.public().to_peer_id(), config)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+    use crate::gate::Admission;
+    use crate::topic::Topic;
+
+    struct Nothing;
+
+    impl Gate for Nothing {
+        type Item = ();
+        fn admit(&self, _: lucid_types::id::PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
+            Admission::Ignore("test")
+        }
+    }
+
+    /// As on a machine without `/etc/resolv.conf`.
+    #[tokio::test]
+    async fn without_a_name_server_nodes_meet_by_ip_addresses() {
+        let local = MeshConfig { local: true, ..MeshConfig::new(NetworkId::from_bytes([7; 32])) };
+        let nameless = |seed, config| {
+            let resolve = |_| Err(io::Error::other("no nameservers found in config"));
+            start_with(config, &[seed; 32], Arc::new(Nothing), resolve).unwrap()
+        };
+        let (first, _events, task) =
+            nameless(1, MeshConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], ..local.clone() });
+        let stop = CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(task.run(stop.clone()));
+        let known = first.wait_for_listeners(1).await;
+        let name = format!("/dns4/localhost/tcp/1/p2p/{}", first.peer_id());
+        let (second, _events, task) = nameless(2, MeshConfig { bootstrap: [vec![name], known].concat(), ..local });
+        tasks.spawn(task.run(stop.clone()));
+        assert!(second.wait_for_peers(|peers| peers.len() == 1).await);
+        stop.cancel();
+        tasks.join_all().await;
+    }
 }
