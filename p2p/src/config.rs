@@ -18,7 +18,7 @@ pub struct MeshConfig {
     pub external: Vec<String>,
     /// Multiaddresses of nodes that are always dialled, each ending in `/p2p/<peer id>`.
     pub bootstrap: Vec<String>,
-    /// Multiaddresses of peers seen in an earlier run, each ending in `/p2p/<peer id>`.
+    /// Multiaddresses of peers seen in an earlier run, each ending in `/p2p/<peer id>`. Those that cannot be used are left out.
     pub saved_peers: Vec<String>,
     /// Answer other nodes' lookups and stand in their routing tables. Off for nodes that nobody can dial.
     pub kad_server: bool,

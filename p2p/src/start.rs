@@ -33,7 +33,7 @@ pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
 /// The returned task must be run; the mesh and its events live through it. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// [`StartError`]: a bad address, a port in use, no runtime. Nothing is left running then.
+/// [`StartError`]: a bad address in the configuration, a port in use, no runtime. Nothing is left running then.
 pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Result<Started<G::Item>, StartError> {
     start_with(config, seed, gate, transport::by_system)
 }
@@ -60,13 +60,22 @@ fn start_with<G: Gate>(
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
-    for (field, addresses) in [("bootstrap", &config.bootstrap), ("saved_peers", &config.saved_peers)] {
-        for text in addresses {
-            let (peer, address) = addr::parse_with_peer(field, text)?;
-            if field == "bootstrap" && peer != own {
-                book.pin(peer, address, now);
-            } else {
+    for text in &config.bootstrap {
+        let (peer, address) = addr::parse_with_peer("bootstrap", text)?;
+        if peer != own {
+            book.pin(peer, address, now);
+        }
+    }
+    for text in &config.saved_peers {
+        match addr::parse_with_peer("saved_peers", text) {
+            // What a name stands for changes: those that matter stand in the configuration.
+            Ok((peer, address)) if addr::ip(&address).is_some() && addr::dialable(&address, config.local) => {
                 book.learn(peer, [address], crate::book::Source::Verified, now);
+            }
+            Ok(_) => counters.add("peers", "saved-address-unused"),
+            Err(error) => {
+                tracing::warn!(%error, "a saved peer is left out");
+                counters.add("peers", "saved-address-bad");
             }
         }
     }

@@ -69,7 +69,6 @@ async fn bad_addresses_are_named_with_their_key() {
         ("listen", "/dns4/localhost/tcp/0", MeshConfig { listen: list("/dns4/localhost/tcp/0"), ..config() }),
         ("external", "/ip4/1.2.3.4", MeshConfig { external: list("/ip4/1.2.3.4"), ..config() }),
         ("bootstrap", without_peer, MeshConfig { bootstrap: list(without_peer), ..config() }),
-        ("saved_peers", without_peer, MeshConfig { saved_peers: list(without_peer), ..config() }),
     ] {
         let error = refuse(config).to_string();
         assert!(error.contains(key) && error.contains(text), "{error}");
@@ -78,6 +77,27 @@ async fn bad_addresses_are_named_with_their_key() {
     assert!(start(MeshConfig { bootstrap: list(&unreachable), ..config() }, &[9; 32], Arc::new(ByPrefix)).is_ok());
     let elsewhere = refuse(MeshConfig { listen: list("/ip4/203.0.113.7/tcp/4001"), ..config() });
     assert!(matches!(elsewhere, StartError::Listen { .. }), "{elsewhere}");
+}
+
+/// Nobody typed it, and it may be a stranger's: it never keeps a node from starting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_saved_address_is_left_out() {
+    let hub = Node::start(1, config()).await;
+    let peer = hub.mesh.peer_id().to_owned();
+    let name = format!("/dnsaddr/example.org/p2p/{peer}");
+    let bad = ["", "/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/tcp/1/ws/p2p/x"].map(str::to_owned);
+    for text in &bad {
+        let error = refuse(MeshConfig { bootstrap: vec![text.clone()], ..config() });
+        assert!(matches!(error, StartError::Address { field: "bootstrap", .. }), "negative control: {error}");
+    }
+    let saved_peers = [bad.to_vec(), vec![name.clone()], hub.mesh.listen_addresses()].concat();
+    let node = Node::start(2, MeshConfig { saved_peers, ..config() }).await;
+    node.wait_for_peers(1).await;
+    assert_eq!((node.count("peers", "saved-address-bad"), node.count("peers", "saved-address-unused")), (3, 1));
+    assert!(
+        !node.mesh.peers()[0].addresses.contains(&name),
+        "a name that was saved is not told as one that was reached"
+    );
 }
 
 #[test]
