@@ -22,7 +22,7 @@ use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
-use crate::transport::{self, Carrier};
+use crate::transport::{self, Carrier, DialPolicy};
 use crate::{addr, listen};
 
 /// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
@@ -55,13 +55,16 @@ fn start_with<G: Gate>(
     let counters = Arc::new(Counters::default());
     let topics = Topics::new(&config);
     let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &counters)?;
-    let carrier = transport::carrier(&key, config.timing(), resolve)?;
+    let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
+    let bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
+    let configured = bootstrap.iter().map(|(_, address)| address.clone());
+    let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
+    let carrier = transport::carrier(&key, config.timing(), policy, resolve)?;
     let mut swarm = swarm(&key, carrier, behaviour, config.timing());
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
-    for text in &config.bootstrap {
-        let (peer, address) = addr::parse_with_peer("bootstrap", text)?;
+    for (peer, address) in bootstrap {
         if peer != own {
             book.pin(peer, address, now);
         }

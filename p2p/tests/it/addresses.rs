@@ -1,0 +1,92 @@
+//! Strangers who name addresses: what they make a node dial, remember and tell on.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use libp2p::identity::Keypair;
+use libp2p::kad::store::MemoryStore;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad, noise, tcp, yamux};
+use lucid_p2p::MeshConfig;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::net::{NETWORK, Node, TCP, config, within};
+
+/// Another implementation's node that takes part in Kademlia.
+#[derive(NetworkBehaviour)]
+struct Stranger {
+    identify: identify::Behaviour,
+    kad: kad::Behaviour<MemoryStore>,
+}
+
+/// A stranger that listens, and where.
+async fn stranger(seed: u8) -> (Swarm<Stranger>, Multiaddr) {
+    let build = |key: &Keypair| {
+        let own = key.public().to_peer_id();
+        let name = StreamProtocol::try_from_owned(format!("/lucid/{NETWORK}/kad/1")).unwrap();
+        let mut kad = kad::Behaviour::with_config(own, MemoryStore::new(own), kad::Config::new(name));
+        kad.set_mode(Some(kad::Mode::Server));
+        let identify = identify::Config::new(format!("/lucid/{NETWORK}/1"), key.public());
+        Stranger { identify: identify::Behaviour::new(identify), kad }
+    };
+    let mut swarm = SwarmBuilder::with_existing_identity(Keypair::ed25519_from_bytes([seed; 32]).unwrap())
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(build)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    swarm.listen_on(TCP.parse().unwrap()).unwrap();
+    let address = within(async {
+        loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                return address;
+            }
+        }
+    })
+    .await;
+    let address = address.with(Protocol::P2p(*swarm.local_peer_id()));
+    (swarm, address)
+}
+
+/// Lets a swarm go on beside the test.
+fn run(mut swarm: Swarm<Stranger>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    })
+}
+
+/// Kademlia dials whom a lookup names. In a public network that may be nobody behind a private address or a name; in a local one, the
+/// control, it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_private_is_dialled_on_a_strangers_word() {
+    for local in [true, false] {
+        let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = trap.local_addr().unwrap().port();
+        let (mut liar, address) = stranger(66).await;
+        let invented = [
+            format!("/ip4/127.0.0.1/tcp/{port}"),
+            format!("/ip6/::ffff:127.0.0.1/tcp/{port}"),
+            format!("/dns4/localhost/tcp/{port}"),
+        ];
+        for address in &invented {
+            liar.behaviour_mut().kad.add_address(&PeerId::random(), address.parse().unwrap());
+        }
+        let running = run(liar);
+        let bootstrap = vec![address.to_string()];
+        let victim = Node::start(1, MeshConfig { bootstrap, local, ..config() }).await;
+        victim.wait_for_peers(1).await;
+        if local {
+            within(trap.accept()).await.unwrap();
+        } else {
+            victim.wait_for_count("connections", "address-not-dialled", 3).await;
+            assert!(trap.accept().now_or_never().is_none());
+        }
+        running.abort();
+    }
+}
