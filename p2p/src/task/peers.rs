@@ -22,6 +22,8 @@ use crate::protocol::Protocol;
 
 /// Refusals for asking too often that a peer may collect in a burst, and per second, before it is shut out.
 const STRIKES: (u32, u32) = (2000, 20);
+/// Further Identify messages on its connections that a peer may send in a burst, and per second.
+const UPDATES: (u32, u32) = (16, 1);
 /// Rates are remembered this long after a peer was last heard, so that reconnecting does not fill its buckets.
 const RATES_KEPT: Duration = Duration::from_secs(60);
 /// A peer that names no topics is announced this long after its Identify message.
@@ -71,6 +73,7 @@ impl Peer {
 pub(super) struct Rates {
     gossip: TokenBucket,
     requests: HashMap<Protocol, TokenBucket>,
+    updates: TokenBucket,
     strikes: TokenBucket,
     /// Boot ids of runs that another run of the peer has replaced.
     replaced: Vec<String>,
@@ -82,6 +85,7 @@ impl Rates {
         Self {
             gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
             requests: HashMap::new(),
+            updates: TokenBucket::new(UPDATES.0, UPDATES.1, now),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
             replaced: Vec::new(),
             used: now,
@@ -108,6 +112,8 @@ impl Rates {
 pub(super) enum Use {
     Gossip,
     Request(Protocol),
+    /// Says anew who it is.
+    Update,
 }
 
 impl<T: Send + 'static> MeshTask<T> {
@@ -221,23 +227,20 @@ impl<T: Send + 'static> MeshTask<T> {
             self.counters.add("peers", "runs-twice");
         }
         let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
-        of_connection.boot = Some(boot.to_owned());
+        let is_update = of_connection.boot.replace(boot.to_owned()).is_some();
         let observed = of_connection.ip;
         if entry.agent.replace(agent).is_none() {
             entry.announce = Some(now + ANNOUNCE);
         }
 
+        // The first message of a connection is what it is good for; more of them only change what is known.
+        if is_update && !self.may(peer, Use::Update) {
+            return self.counters.add("peers", "identify-rate");
+        }
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        if info.protocols.contains(&self.names.kad) {
-            for address in tellable {
-                kad.add_address(&peer, address);
-            }
-        } else {
-            // It does not answer lookups, or no longer.
-            kad.remove_peer(&peer);
-        }
+        // Without the protocol it does not answer lookups, or no longer.
+        self.route(&peer, if info.protocols.contains(&self.names.kad) { tellable } else { Vec::new() });
         self.announce_ready(now);
         self.flush_waiting(peer);
         self.resume_searches();
@@ -279,6 +282,28 @@ impl<T: Send + 'static> MeshTask<T> {
         self.book.forget_claims(&peer);
         self.book.learn(peer, plausible, Source::Claim, now);
         self.book.learn(peer, doubtful, Source::Hearsay, now);
+    }
+
+    /// Replaces what the routing table has of a peer, and so tells others. Kademlia itself only ever adds, until the entry is larger than an
+    /// answer may be, and no answer that holds it can be read.
+    fn route(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let mut known = Vec::new();
+        if let Some(bucket) = kad.kbucket(*peer) {
+            let entries = bucket.iter().filter(|entry| entry.node.key.preimage() == peer);
+            known.extend(entries.flat_map(|entry| entry.node.value.clone().into_vec()));
+        }
+        if addresses.is_empty() || known.is_empty() {
+            // A peer that waits for a place is in no bucket yet.
+            kad.remove_peer(peer);
+        }
+        known.retain(|known| !addresses.contains(&addr::split_peer(known.clone()).1));
+        for address in addresses {
+            kad.add_address(peer, address);
+        }
+        for stale in known {
+            kad.remove_address(peer, &stale);
+        }
     }
 
     /// Closes the connections to a peer that does not belong here and forgets it.
@@ -338,6 +363,7 @@ impl<T: Send + 'static> MeshTask<T> {
         rates.used = now;
         let bucket = match what {
             Use::Gossip => &mut rates.gossip,
+            Use::Update => &mut rates.updates,
             Use::Request(protocol) => rates.requests.entry(protocol).or_insert_with(|| {
                 let limits = protocol.limits();
                 TokenBucket::new(limits.burst, limits.per_second, now)

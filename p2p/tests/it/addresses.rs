@@ -90,3 +90,48 @@ async fn nothing_private_is_dialled_on_a_strangers_word() {
         running.abort();
     }
 }
+
+/// Each message of the attacker names ten ports that none has named before. A routing entry that only grows becomes larger than an answer
+/// may be, and whoever asks the victim hears of nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identify_messages_do_not_bloat_what_the_victim_tells_of_others() {
+    let victim = Node::start(1, config()).await;
+    let mut honest = Vec::new();
+    for seed in 2..8 {
+        honest.push(Node::join(seed, &victim).await);
+    }
+    victim.wait_for_peers(6).await;
+    let (mut attacker, _) = stranger(66).await;
+    let victim_id: PeerId = victim.mesh.peer_id().parse().unwrap();
+    let address = victim.mesh.listen_addresses().into_iter().find(|address| address.contains("/tcp/")).unwrap();
+    attacker.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
+    let mut pushed = 0;
+    within(async {
+        while pushed < 40 {
+            match attacker.select_next_some().await {
+                SwarmEvent::Behaviour(StrangerEvent::Identify(
+                    identify::Event::Received { .. } | identify::Event::Pushed { .. },
+                )) => {
+                    pushed += 1;
+                    let last: Vec<_> = attacker.external_addresses().cloned().collect();
+                    last.iter().for_each(|address| attacker.remove_external_address(address));
+                    for n in 0..10 {
+                        let address = format!("/ip4/127.0.0.1/tcp/{}", 20_000 + 10 * pushed + n);
+                        attacker.add_external_address(address.parse().unwrap());
+                    }
+                    attacker.behaviour_mut().identify.push([victim_id]);
+                }
+                SwarmEvent::ConnectionClosed { .. } => panic!("the victim has closed the connection"),
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let running = run(attacker);
+    victim.wait_for_count("peers", "identify-rate", 1).await;
+    let fresh = Node::join(9, &victim).await;
+    let found =
+        |peers: &[lucid_p2p::PeerInfo]| honest.iter().all(|node| peers.iter().any(|peer| peer.key == node.id()));
+    assert!(within(fresh.mesh.wait_for_peers(found)).await);
+    running.abort();
+}
