@@ -4,6 +4,7 @@
 mod discovery;
 mod gossip;
 mod peers;
+mod reach;
 mod requests;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use crate::topic::Topic;
 use crate::{echo, identity};
 use discovery::Lookups;
 use peers::Peer;
+use reach::Reaching;
 use requests::{Answering, Outgoing, Waiting};
 
 /// Between two looks at deadlines, redials and lookups.
@@ -81,6 +83,7 @@ pub struct MeshTask<T> {
     rates: HashMap<PeerId, peers::Rates>,
     listening: Vec<String>,
     lookups: Lookups,
+    reaching: Reaching,
     outbox: Outbox<Topic>,
     /// What waits for a connection, by peer.
     waiting: HashMap<PeerId, Waiting>,
@@ -112,6 +115,7 @@ impl<T: Send + 'static> MeshTask<T> {
             rates: HashMap::new(),
             listening: Vec::new(),
             lookups: Lookups::new(timing.lookup_max, now),
+            reaching: Reaching::default(),
             outbox: Outbox::new(config.limits.outbox),
             waiting: HashMap::new(),
             outgoing: Outgoing::default(),
@@ -163,12 +167,17 @@ impl<T: Send + 'static> MeshTask<T> {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
+                if self.reaching.ended(connection_id) {
+                    self.on_reached(peer_id, connection_id);
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "connection closed");
                 self.on_disconnected(peer_id, connection_id, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.on_dial_failed(peer, &error),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
+                self.on_dial_failed(peer, connection_id, &error);
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 let address = with_peer(address, *self.swarm.local_peer_id());
                 tracing::info!(%address, "listening");
@@ -218,6 +227,7 @@ impl<T: Send + 'static> MeshTask<T> {
         self.announce_ready(now);
         self.retry_outbox(now);
         self.look_around(now);
+        self.reach_out();
         if now >= self.next_snapshot {
             self.next_snapshot = now + SNAPSHOT;
             self.forget_rates(now);

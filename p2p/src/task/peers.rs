@@ -8,7 +8,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, identify, ping};
 
-use super::{MeshTask, with_peer};
+use super::{MeshTask, reach, with_peer};
 use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
 use crate::book::Source;
@@ -43,6 +43,8 @@ pub(super) struct Peer {
     announce: Option<Instant>,
     /// It has named its topics, or it has none: what we publish from now on reaches it.
     gossips: bool,
+    /// It said so last.
+    answers_lookups: bool,
     rtt: Option<Duration>,
 }
 
@@ -75,6 +77,8 @@ pub(super) struct Rates {
     requests: HashMap<Protocol, TokenBucket>,
     updates: TokenBucket,
     strikes: TokenBucket,
+    /// When the peer was last dialled to see where it is reached.
+    reached_out: Option<Instant>,
     /// Boot ids of runs that another run of the peer has replaced.
     replaced: Vec<String>,
     used: Instant,
@@ -87,6 +91,7 @@ impl Rates {
             requests: HashMap::new(),
             updates: TokenBucket::new(UPDATES.0, UPDATES.1, now),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
+            reached_out: None,
             replaced: Vec::new(),
             used: now,
         }
@@ -132,6 +137,7 @@ impl<T: Send + 'static> MeshTask<T> {
             agent: None,
             announce: None,
             gossips: false,
+            answers_lookups: false,
             rtt: None,
         });
         entry.connections.push(Connection {
@@ -171,8 +177,8 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    pub(super) fn on_dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        if matches!(error, DialError::DialPeerConditionFalse(_)) {
+    pub(super) fn on_dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
+        if self.reaching.ended(id) || matches!(error, DialError::DialPeerConditionFalse(_)) {
             return;
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
@@ -239,8 +245,11 @@ impl<T: Send + 'static> MeshTask<T> {
         }
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
-        // Without the protocol it does not answer lookups, or no longer.
-        self.route(&peer, if info.protocols.contains(&self.names.kad) { tellable } else { Vec::new() });
+        let answers_lookups = info.protocols.contains(&self.names.kad);
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.answers_lookups = answers_lookups;
+        }
+        self.route(&peer, if answers_lookups { tellable } else { Vec::new() });
         self.announce_ready(now);
         self.flush_waiting(peer);
         self.resume_searches();
@@ -279,6 +288,15 @@ impl<T: Send + 'static> MeshTask<T> {
         let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
         let (plausible, doubtful): (Vec<_>, Vec<_>) =
             dialable.partition(|address| observed.is_some() && addr::ip(address) == observed);
+        if let Some(observed) = observed {
+            let unknown = doubtful.iter().filter(|address| !self.book.is_tellable(&peer, address));
+            let unknown: Vec<_> = unknown.cloned().collect();
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            let is_due = rates.reached_out.is_none_or(|last| now.duration_since(last) >= reach::PAUSE);
+            if is_due && self.reaching.note(peer, observed, &unknown) {
+                rates.reached_out = Some(now);
+            }
+        }
         self.book.forget_claims(&peer);
         self.book.learn(peer, plausible, Source::Claim, now);
         self.book.learn(peer, doubtful, Source::Hearsay, now);
@@ -286,7 +304,7 @@ impl<T: Send + 'static> MeshTask<T> {
 
     /// Replaces what the routing table has of a peer, and so tells others. Kademlia itself only ever adds, until the entry is larger than an
     /// answer may be, and no answer that holds it can be read.
-    fn route(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
+    pub(super) fn route(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let mut known = Vec::new();
         if let Some(bucket) = kad.kbucket(*peer) {
@@ -384,6 +402,14 @@ impl<T: Send + 'static> MeshTask<T> {
         if self.rates.len() > MAX_RATES {
             self.rates.retain(|peer, _| peers.contains_key(peer));
         }
+    }
+
+    pub(super) fn connections_of(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, |entry| entry.connections.len())
+    }
+
+    pub(super) fn answers_lookups(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.answers_lookups)
     }
 
     pub(super) fn identified_peers(&self) -> usize {

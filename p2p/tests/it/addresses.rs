@@ -135,3 +135,54 @@ async fn identify_messages_do_not_bloat_what_the_victim_tells_of_others() {
     assert!(within(fresh.mesh.wait_for_peers(found)).await);
     running.abort();
 }
+
+/// What the node tells of another one.
+async fn told(asked: &Node, of: &Node) -> Vec<String> {
+    let (mut stranger, _) = stranger(70).await;
+    let address = asked.mesh.listen_addresses()[0].parse::<Multiaddr>().unwrap();
+    let (asked, of): (PeerId, PeerId) = (asked.mesh.peer_id().parse().unwrap(), of.mesh.peer_id().parse().unwrap());
+    stranger.behaviour_mut().kad.add_address(&asked, address);
+    stranger.behaviour_mut().kad.get_closest_peers(of);
+    within(async {
+        loop {
+            if let SwarmEvent::Behaviour(StrangerEvent::Kad(kad::Event::OutboundQueryProgressed {
+                result: kad::QueryResult::GetClosestPeers(Ok(found)),
+                ..
+            })) = stranger.select_next_some().await
+            {
+                let found = found.peers.into_iter().filter(|peer| peer.peer_id == of);
+                return found.flat_map(|peer| peer.addrs).map(|address| address.to_string()).collect();
+            }
+        }
+    })
+    .await
+}
+
+/// A peer that came over IPv4 is told on with the IPv6 address at which it was reached, and not with one at which nobody is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peers_other_family_is_told_on_once_it_was_reached_there() {
+    let hub = Node::start(1, MeshConfig { listen: vec![TCP.to_owned()], ..config() }).await;
+    let nobody = TcpListener::bind("[::1]:0").await.unwrap().local_addr().unwrap().port();
+    let node = MeshConfig {
+        listen: vec![TCP.to_owned(), "/ip6/::1/tcp/0".to_owned()],
+        external: vec![format!("/ip6/::1/tcp/{nobody}")],
+        bootstrap: hub.mesh.listen_addresses(),
+        ..config()
+    };
+    let node = Node::start(2, node).await;
+    hub.wait_for_peers(1).await;
+    let mut listening = node.mesh.listen_addresses();
+    listening.sort();
+    within(async {
+        loop {
+            let mut told = told(&hub, &node).await;
+            told.sort();
+            if told == listening {
+                return;
+            }
+            assert!(told.len() < listening.len(), "{told:?} was told, {listening:?} is right");
+        }
+    })
+    .await;
+    assert!(within(hub.mesh.wait_for_peers(|peers| peers.iter().all(|peer| peer.connections == 1))).await);
+}
