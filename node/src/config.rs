@@ -409,7 +409,7 @@ impl P2pConfig {
         }
         for address in &self.external {
             if !address.starts_with('/') {
-                let problem = "a multiaddress such as /dns4/node.example.org/tcp/7001 is expected";
+                let problem = "a multiaddress such as /ip4/203.0.113.7/tcp/7001 is expected";
                 return Err(invalid("p2p.external", address, problem));
             }
         }

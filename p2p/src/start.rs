@@ -83,7 +83,11 @@ fn start_with<G: Gate>(
         }
     }
     for text in &config.external {
-        swarm.add_external_address(addr::split_peer(addr::parse("external", text)?).1);
+        let (_, address) = addr::split_peer(addr::parse("external", text)?);
+        if !addr::dialable(&address, config.local) {
+            tracing::warn!(%address, "others do not dial this external address: in a public network only globally routed IP addresses are");
+        }
+        swarm.add_external_address(address);
     }
     let addresses = config.listen.iter().map(|text| addr::parse("listen", text)).collect::<Result<Vec<_>, _>>()?;
     for address in listen::of_this_machine(addresses, listen::has_family) {
