@@ -130,6 +130,7 @@ impl NodeParts {
     fn alerts(&self, state: &State) -> Vec<String> {
         let mut alerts = alerts(&self.spec, state, &self.me, &self.keys.borrow());
         alerts.extend(self.watch.alert(&self.me.account));
+        alerts.extend(self.mesh.alerts());
         alerts
     }
 

@@ -243,6 +243,7 @@ mod tests {
         idle: Duration::ZERO,
         ping: Duration::ZERO,
         ping_timeout: Duration::ZERO,
+        bootstrap: Duration::ZERO,
         quic_idle: Duration::ZERO,
         prune_backoff: Duration::ZERO,
     };

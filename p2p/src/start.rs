@@ -56,7 +56,7 @@ fn start_with<G: Gate>(
     let topics = Topics::new(&config);
     let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &counters)?;
     let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
-    let bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
+    let mut bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
     let configured = bootstrap.iter().map(|(_, address)| address.clone());
     let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
     let carrier = transport::carrier(&key, config.timing(), policy, resolve)?;
@@ -64,10 +64,9 @@ fn start_with<G: Gate>(
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
-    for (peer, address) in bootstrap {
-        if peer != own {
-            book.pin(peer, address, now);
-        }
+    bootstrap.retain(|(peer, _)| *peer != own);
+    for (peer, address) in &bootstrap {
+        book.pin(*peer, address.clone(), now);
     }
     for text in &config.saved_peers {
         match addr::parse_with_peer("saved_peers", text) {
@@ -107,6 +106,7 @@ fn start_with<G: Gate>(
         config,
         names,
         topics,
+        bootstrap,
         book,
         pool,
         commands,

@@ -1,6 +1,7 @@
 //! The event loop of one mesh. It owns the swarm and everything that changes, waits for nothing but its inputs, and
 //! does nothing long: signatures are the gate's business, answers the application's.
 
+mod bootstrap;
 mod discovery;
 mod gossip;
 mod peers;
@@ -32,6 +33,7 @@ use crate::outbox::Outbox;
 use crate::protocol::Protocol;
 use crate::topic::Topic;
 use crate::{echo, identity};
+use bootstrap::Bootstraps;
 use discovery::Lookups;
 use peers::Peer;
 use reach::Reaching;
@@ -53,6 +55,7 @@ pub(crate) struct Parts<T> {
     pub(crate) config: MeshConfig,
     pub(crate) names: Names,
     pub(crate) topics: Topics,
+    pub(crate) bootstrap: Vec<(PeerId, Multiaddr)>,
     pub(crate) book: Book<PeerId, Multiaddr>,
     pub(crate) pool: Pool<Ticket>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -83,6 +86,7 @@ pub struct MeshTask<T> {
     rates: HashMap<PeerId, peers::Rates>,
     listening: Vec<String>,
     lookups: Lookups,
+    bootstraps: Bootstraps,
     reaching: Reaching,
     outbox: Outbox<Topic>,
     /// What waits for a connection, by peer.
@@ -96,7 +100,8 @@ pub struct MeshTask<T> {
 
 impl<T: Send + 'static> MeshTask<T> {
     pub(crate) fn new(parts: Parts<T>) -> Self {
-        let Parts { swarm, config, names, topics, book, pool, commands, events, snapshot, counters, stop } = parts;
+        let Parts { swarm, config, names, topics, bootstrap, book, pool, commands, events, snapshot, counters, stop } =
+            parts;
         let timing = config.timing();
         let now = Instant::now();
         Self {
@@ -115,6 +120,7 @@ impl<T: Send + 'static> MeshTask<T> {
             rates: HashMap::new(),
             listening: Vec::new(),
             lookups: Lookups::new(timing.lookup_max, now),
+            bootstraps: Bootstraps::new(&bootstrap, timing.bootstrap, now),
             reaching: Reaching::default(),
             outbox: Outbox::new(config.limits.outbox),
             waiting: HashMap::new(),
@@ -231,6 +237,9 @@ impl<T: Send + 'static> MeshTask<T> {
         if now >= self.next_snapshot {
             self.next_snapshot = now + SNAPSHOT;
             self.forget_rates(now);
+            for problem in self.bootstraps.overdue(now) {
+                tracing::warn!("{problem}");
+            }
             self.send_bad_scores_away(now);
             self.publish_snapshot();
         }

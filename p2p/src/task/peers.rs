@@ -8,7 +8,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, identify, ping};
 
-use super::{MeshTask, reach, with_peer};
+use super::{MeshTask, bootstrap, reach, with_peer};
 use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
 use crate::book::Source;
@@ -160,11 +160,16 @@ impl<T: Send + 'static> MeshTask<T> {
         let now = Instant::now();
         let Some(entry) = self.peers.remove(&peer) else { return };
         if !entry.is_identified() {
+            self.bootstraps.lost(&peer, now);
+            self.bootstraps.failed(&peer, || {
+                "it closed the connection before it said who it is: it is full, or refuses this node".to_owned()
+            });
             // Hung up on: a full node, or one that has shut us out. To dial it at once again would only annoy it.
             self.book.hung_up(&peer, now);
             return self.on_unreachable(peer, "the peer hung up");
         }
         self.book.disconnected(&peer, now);
+        self.bootstraps.lost(&peer, now);
         if entry.is_announced()
             && let Some(node) = to_public_key(&peer)
         {
@@ -186,6 +191,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if matches!(error, DialError::Denied { .. }) {
             self.on_denied(peer, &error.to_string());
         } else {
+            self.bootstraps.failed(&peer, || bootstrap::cause_of(error));
             self.on_unreachable(peer, &error.to_string());
         }
     }
@@ -209,6 +215,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if info.protocol_version != self.names.network {
             tracing::debug!(peer = %peer, "a peer of another network is sent away");
             self.counters.add("peers", "foreign-network");
+            self.bootstraps.failed(&peer, || "it belongs to another network".to_owned());
             self.on_other_network(peer);
             self.send_away(peer, now);
             return;
@@ -245,6 +252,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
+        self.bootstraps.answered(&peer);
         let answers_lookups = info.protocols.contains(&self.names.kad);
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.answers_lookups = answers_lookups;
@@ -421,7 +429,8 @@ impl<T: Send + 'static> MeshTask<T> {
         let mut peers: Vec<PeerInfo> =
             self.peers.iter().filter_map(|(peer, entry)| self.peer_info(*peer, entry)).collect();
         peers.sort_by_key(|info| info.key);
-        let new = Snapshot { peers, listening: self.listening.clone() };
+        let alerts = self.bootstraps.silent().collect();
+        let new = Snapshot { peers, listening: self.listening.clone(), alerts };
         self.snapshot.send_if_modified(|old| {
             let changed = *old != new;
             *old = new;

@@ -122,3 +122,25 @@ async fn a_mesh_ends_and_another_one_takes_its_addresses_under_another_key() {
     let again = Node::start(9, MeshConfig { listen, ..config() }).await;
     assert_eq!(again.id(), NodeKey::from_seed(&[9; 32]).public_key());
 }
+
+/// Each with what is wrong, in words that an operator can act on; the one that answers is not named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bootstrap_nodes_that_do_not_answer_are_named() {
+    let good = Node::start(1, config()).await;
+    let peer = |seed| lucid_p2p::peer_id_string(&NodeKey::from_seed(&[seed; 32]).public_key()).unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dead = format!("/ip4/127.0.0.1/tcp/{closed}/p2p/{}", peer(70));
+    let tcp = good.mesh.listen_addresses().into_iter().find(|address| address.contains("/tcp/")).unwrap();
+    let mistaken = tcp.replace(good.mesh.peer_id(), &peer(71));
+    let unknown = format!("/dns4/no-such-host.invalid/tcp/1/p2p/{}", peer(72));
+    let bootstrap = [vec![dead.clone(), mistaken.clone(), unknown.clone()], good.mesh.listen_addresses()].concat();
+    let node = Node::start(2, MeshConfig { bootstrap, ..config() }).await;
+    node.wait_for_peers(1).await;
+    assert_eq!(node.mesh.alerts(), Vec::<String>::new(), "not at once");
+    within(until(|| node.mesh.alerts().len() == 3)).await;
+    let alerts = node.mesh.alerts();
+    let about = |address: &str| alerts.iter().find(|alert| alert.contains(address)).unwrap();
+    assert!(about(&dead).contains("refused"), "{alerts:?}");
+    assert!(about(&mistaken).contains(good.mesh.peer_id()), "{alerts:?}");
+    assert!(about(&unknown).contains("Check the address"), "{alerts:?}");
+}
