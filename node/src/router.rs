@@ -15,6 +15,7 @@ use crate::chain::head::Head;
 use crate::chain::serve::SyncServer;
 use crate::commands::CommandDesk;
 use crate::gate::Passed;
+use crate::health::Health;
 use crate::history::metrics::Keeper;
 use crate::payout::cosign::Cosigner;
 use crate::probe::{Offer, ResponderHandle, StorageHandle, StorageOffer, Validations};
@@ -48,6 +49,8 @@ pub struct Router {
     pub commands: Arc<CommandDesk>,
     /// Answers `/validate/1`; only on validators.
     pub validations: Option<Arc<Validations>>,
+    /// Hears of itself.
+    pub health: Arc<Health>,
     /// Keeps attestations.
     pub metrics: Arc<Keeper>,
     /// Whose keys peers have.
@@ -128,6 +131,7 @@ impl Router {
     async fn gossip(&self, item: Passed) {
         match item {
             Passed::Attestation(attestation) => {
+                self.health.heard(&attestation);
                 self.metrics.keep(&attestation);
             }
             Passed::Chain(input) => {

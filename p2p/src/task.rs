@@ -8,7 +8,7 @@ mod peers;
 mod reach;
 mod requests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,8 @@ pub struct MeshTask<T> {
 
     peers: HashMap<PeerId, Peer>,
     rates: HashMap<PeerId, peers::Rates>,
+    /// Peers that were said to run twice.
+    twins: BTreeSet<PeerId>,
     listening: Vec<String>,
     lookups: Lookups,
     bootstraps: Bootstraps,
@@ -118,6 +120,7 @@ impl<T: Send + 'static> MeshTask<T> {
             _stop: stop,
             peers: HashMap::new(),
             rates: HashMap::new(),
+            twins: BTreeSet::new(),
             listening: Vec::new(),
             lookups: Lookups::new(timing.lookup_max, now),
             bootstraps: Bootstraps::new(&bootstrap, timing.bootstrap, now),

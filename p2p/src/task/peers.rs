@@ -30,6 +30,8 @@ const RATES_KEPT: Duration = Duration::from_secs(60);
 const ANNOUNCE: Duration = Duration::from_millis(500);
 /// Runs of a peer that are remembered to have been replaced.
 const MAX_REPLACED: usize = 4;
+/// Peers that are said to run twice: whoever makes keys for the purpose does not fill the log.
+const MAX_TWINS: usize = 16;
 /// Peers whose rates are remembered.
 const MAX_RATES: usize = 4096;
 
@@ -236,8 +238,14 @@ impl<T: Send + 'static> MeshTask<T> {
                 return;
             }
             // Two machines with one key: neither may keep the other from hearing of it.
-            tracing::debug!(peer = %peer, "the peer runs twice; the connections of both stay");
             self.counters.add("peers", "runs-twice");
+            if self.twins.len() < MAX_TWINS && self.twins.insert(peer) {
+                tracing::warn!(
+                    peer = %peer,
+                    "a node runs on two machines: both have its key, and peers reach now the one and now the other. If it is yours, stop one \
+                     of them: a copy of a home never runs beside the first"
+                );
+            }
         }
         let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
         let is_update = of_connection.boot.replace(boot.to_owned()).is_some();
