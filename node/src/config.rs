@@ -124,7 +124,14 @@ pub struct P2pConfig {
 impl Default for P2pConfig {
     fn default() -> Self {
         Self {
-            listen: vec!["/ip4/0.0.0.0/tcp/7001".to_owned(), "/ip4/0.0.0.0/udp/7001/quic-v1".to_owned()],
+            listen: [
+                "/ip4/0.0.0.0/tcp/7001",
+                "/ip4/0.0.0.0/udp/7001/quic-v1",
+                "/ip6/::/tcp/7001",
+                "/ip6/::/udp/7001/quic-v1",
+            ]
+            .map(str::to_owned)
+            .into(),
             external: Vec::new(),
             bootstrap: Vec::new(),
             local: false,
@@ -402,7 +409,7 @@ impl P2pConfig {
         }
         for address in &self.external {
             if !address.starts_with('/') {
-                let problem = "a multiaddress such as /dns4/node.example.org/tcp/7001 is expected";
+                let problem = "a multiaddress such as /ip4/203.0.113.7/tcp/7001 is expected";
                 return Err(invalid("p2p.external", address, problem));
             }
         }

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 pub mod enrolment;
 pub mod gate;
+pub mod health;
 pub mod history;
 pub mod home;
 pub mod node;

@@ -43,6 +43,7 @@ use crate::commands::{CommandDesk, SUBMISSIONS};
 use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
+use crate::health::Health;
 use crate::history::metrics::Keeper;
 use crate::history::{expiry, resources};
 use crate::home::{Home, Identity};
@@ -155,6 +156,7 @@ struct Wires {
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
     metrics: Arc<Keeper>,
+    health: Arc<Health>,
     newest: Newest,
 }
 
@@ -314,6 +316,9 @@ impl Assembly {
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         chain.spawn("removal of expired history", expiry::run(store, clock, head.clone(), chain.stop.clone()));
 
+        let health = Arc::new(Health::new(self.me.account));
+        chain.spawn_plain("watch of the clock", Arc::clone(&health).watch_clock(head.clone(), chain.stop.clone()));
+
         let wires = Wires {
             mesh: mesh.clone(),
             driver: driver.clone(),
@@ -325,6 +330,7 @@ impl Assembly {
             pushed: Arc::default(),
             gossip,
             metrics: keeper,
+            health: Arc::clone(&health),
             newest: newest.clone(),
         };
         let providers = self.providers()?;
@@ -377,6 +383,7 @@ impl Assembly {
             cosigner: cosigner.clone(),
             commands: Arc::clone(&commands),
             validations: validating,
+            health: Arc::clone(&health),
             metrics: wires.metrics,
             head: head.clone(),
         };
@@ -403,6 +410,7 @@ impl Assembly {
             served: wires.served,
             month,
             watch,
+            health,
             newest,
             rings,
             config: self.config.clone(),

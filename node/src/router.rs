@@ -17,6 +17,7 @@ use crate::chain::head::Head;
 use crate::chain::serve::SyncServer;
 use crate::commands::CommandDesk;
 use crate::gate::Passed;
+use crate::health::Health;
 use crate::history::metrics::Keeper;
 use crate::payout::cosign::Cosigner;
 use crate::probe::{Offer, ResponderHandle, StorageHandle, StorageOffer, Validations};
@@ -73,6 +74,8 @@ pub struct Router {
     pub commands: Arc<CommandDesk>,
     /// Answers `/validate/1`; only on validators.
     pub validations: Option<Arc<Validations>>,
+    /// Hears of itself.
+    pub health: Arc<Health>,
     /// Keeps attestations.
     pub metrics: Arc<Keeper>,
     /// Whose keys peers have.
@@ -132,7 +135,10 @@ impl Router {
                 Event::Gossip { item: Passed::Chain(input), .. } => {
                     sending = Some(send(&self.driver, input));
                 }
-                Event::Gossip { item: Passed::Attestation(attestation), .. } => self.metrics.keep(&attestation),
+                Event::Gossip { item: Passed::Attestation(attestation), .. } => {
+                    self.health.heard(&attestation);
+                    self.metrics.keep(&attestation);
+                }
                 Event::Request { peer, protocol, bytes, reply } => {
                     self.request(&mut answers, &room, Question { peer, protocol, bytes }, reply);
                 }

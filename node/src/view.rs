@@ -48,6 +48,7 @@ use crate::chain::persist;
 use crate::clock::Clock;
 use crate::commands::{CommandDesk, NotTaken};
 use crate::config::{Config, Role};
+use crate::health::Health;
 use crate::history::ledger::{self, ElectionRecord};
 use crate::history::metrics::{self, Metric};
 use crate::history::{self, epochs, reports, scores};
@@ -107,6 +108,8 @@ pub struct NodeParts {
     pub month: watch::Receiver<Month>,
     /// Which of the newest scores are unlike their workers' own.
     pub watch: Arc<ScoreWatch>,
+    /// What others show of this machine.
+    pub health: Arc<Health>,
     /// The newest sample of the machine.
     pub newest: Newest,
     /// How the machine went lately.
@@ -130,6 +133,8 @@ impl NodeParts {
     fn alerts(&self, state: &State) -> Vec<String> {
         let mut alerts = alerts(&self.spec, state, &self.me, &self.keys.borrow());
         alerts.extend(self.watch.alert(&self.me.account));
+        alerts.extend(self.mesh.alerts());
+        alerts.extend(self.health.alerts());
         alerts
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use lucid_types::id::PublicKey;
+use lucid_types::network_group::NetworkGroup;
 
 use crate::error::StartError;
 use crate::identity::to_public_key;
@@ -74,7 +75,8 @@ pub fn is_private_address(text: &str) -> bool {
 
 fn is_name_of_addresses(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
-    matches!(parts.next(), Some(Protocol::Dnsaddr(_))) && parts.all(|part| matches!(part, Protocol::P2p(_)))
+    matches!(parts.next(), Some(Protocol::Dnsaddr(_)))
+        && matches!((parts.next(), parts.next()), (None | Some(Protocol::P2p(_)), None))
 }
 
 /// Takes a trailing `/p2p/<peer id>` off.
@@ -89,19 +91,19 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> (Option<PeerId>, Multiaddr) 
     }
 }
 
-/// The transport of an address; `None` if we do not speak it (relayed addresses among them).
+/// The transport of an address; `None` if we do not speak it (relayed addresses among them). One `/p2p/<peer id>` may stand at its end:
+/// with more, it says nothing certain of who is there.
 pub(crate) fn transport(address: &Multiaddr) -> Option<Transport> {
+    let (_, address) = split_peer(address.clone());
     let mut parts = address.iter();
     let host = parts.next()?;
     let known =
         matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
-    let transport = match (known, parts.next()?, parts.next()) {
-        (true, Protocol::Tcp(_), None | Some(Protocol::P2p(_))) => Transport::Tcp,
-        (true, Protocol::Udp(_), Some(Protocol::QuicV1)) => Transport::Quic,
-        _ => return None,
-    };
-    let rest_is_peer = parts.all(|part| matches!(part, Protocol::P2p(_)));
-    rest_is_peer.then_some(transport)
+    match (known, parts.next()?, parts.next(), parts.next()) {
+        (true, Protocol::Tcp(_), None, None) => Some(Transport::Tcp),
+        (true, Protocol::Udp(_), Some(Protocol::QuicV1), None) => Some(Transport::Quic),
+        _ => None,
+    }
 }
 
 /// The IP address at the front, if it is one.
@@ -127,18 +129,34 @@ pub(crate) fn socket(address: &Multiaddr) -> Option<(Transport, SocketAddr)> {
     Some((transport(address)?, SocketAddr::new(ip(address)?, port)))
 }
 
-/// Whether it makes sense to dial `address` from here. Loopback and private addresses make sense in local networks
-/// only: anybody could claim one, and what answers there is not what the claimer meant.
+/// Whether it makes sense to dial `address` from here when a stranger names it. In networks that are not `local` only globally routed IP
+/// addresses are: anybody could name a machine of this private network, or have this node resolve names of their choice.
 pub(crate) fn dialable(address: &Multiaddr, local: bool) -> bool {
     if transport(address).is_none() || has_port_zero(address) {
         return false;
     }
     match ip(address) {
-        None => true,
+        None => local,
         Some(ip) if ip.is_unspecified() || ip.is_multicast() => false,
-        Some(_) if local => true,
-        Some(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_broadcast()),
-        Some(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        Some(ip) => local || is_global(ip),
+    }
+}
+
+/// Whether `ip` is routed globally, and stands for no address inside another one that is not.
+fn is_global(ip: IpAddr) -> bool {
+    let of = |ip| NetworkGroup::of(ip).is_some();
+    match ip {
+        IpAddr::V4(_) => of(ip),
+        IpAddr::V6(v6) => match v6.segments() {
+            // IPv4-mapped, and Teredo.
+            [0, 0, 0, 0, 0, 0xffff, ..] | [0x2001, 0, ..] => false,
+            // 6to4: packets may go to the IPv4 address itself.
+            [0x2002, high, low, ..] => {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                of(IpAddr::from([a, b, c, d]))
+            }
+            _ => of(ip),
+        },
     }
 }
 
@@ -164,6 +182,19 @@ mod tests {
         let relayed = format!("/ip4/1.2.3.4/tcp/80/p2p/{PEER}/p2p-circuit");
         for bad in ["", "127.0.0.1:80", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", &relayed] {
             assert!(parse("listen", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn at_most_one_peer_id_ends_an_address() {
+        for good in
+            ["/ip4/1.2.3.4/tcp/80", "/ip4/1.2.3.4/udp/80/quic-v1", "/dns4/example.org/tcp/80", "/dnsaddr/example.org"]
+        {
+            let one = format!("{good}/p2p/{PEER}");
+            assert!(parse_with_peer("bootstrap", &one).is_ok(), "{one}");
+            let two = format!("{one}/p2p/{PEER}");
+            assert!(parse_with_peer("bootstrap", &two).is_err(), "{two}");
+            assert!(!dialable(&two.parse().unwrap(), true), "{two}");
         }
     }
 
@@ -201,8 +232,23 @@ mod tests {
             ("/ip4/0.0.0.0/tcp/1", false, false),
             ("/ip4/224.0.0.1/udp/1/quic-v1", false, false),
             ("/ip6/fe80::1/tcp/1", false, true),
-            ("/dns4/example.org/tcp/1", true, true),
             ("/ip4/8.8.8.8/udp/1", false, false),
+            ("/ip4/100.64.0.1/tcp/1", false, true),
+            ("/ip4/169.254.1.1/tcp/1", false, true),
+            ("/ip4/192.168.1.1/tcp/1", false, true),
+            ("/ip6/::1/tcp/1", false, true),
+            ("/ip6/fd00::1/tcp/1", false, true),
+            ("/ip6/::ffff:127.0.0.1/tcp/1", false, true),
+            ("/ip6/::ffff:8.8.8.8/tcp/1", false, true),
+            ("/ip6/64:ff9b::7f00:1/tcp/1", false, true),
+            ("/ip6/2002:7f00:1::1/tcp/1", false, true),
+            ("/ip6/2002:808:808::1/tcp/1", true, true),
+            ("/ip6/2001:0:808:808::1/tcp/1", false, true),
+            ("/ip6/2606:4700::1111/udp/1/quic-v1", true, true),
+            ("/dns/example.org/tcp/1", false, true),
+            ("/dns4/example.org/tcp/1", false, true),
+            ("/dns6/example.org/udp/1/quic-v1", false, true),
+            ("/dnsaddr/example.org", false, false),
         ] {
             let address = text.parse().unwrap();
             assert_eq!((dialable(&address, false), dialable(&address, true)), (public, local), "{text}");

@@ -112,7 +112,19 @@ impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
         let Some(entry) = self.entries.get_mut(peer) else { return Vec::new() };
         entry.good = true;
         entry.failures = 0;
-        entry.addresses.iter().filter(|(_, source)| *source >= Source::Claim).map(|(a, _)| a.clone()).collect()
+        self.tellable(peer)
+    }
+
+    /// The addresses of a peer that may be told to others.
+    pub(crate) fn tellable(&self, peer: &P) -> Vec<A> {
+        let entry = self.entries.get(peer).into_iter();
+        let addresses = entry.flat_map(|entry| &entry.addresses);
+        addresses.filter(|(_, source)| *source >= Source::Claim).map(|(address, _)| address.clone()).collect()
+    }
+
+    /// Whether `address` is one of them.
+    pub(crate) fn is_tellable(&self, peer: &P, address: &A) -> bool {
+        self.tellable(peer).contains(address)
     }
 
     /// The last connection to the peer has ended.
@@ -231,6 +243,7 @@ mod tests {
         idle: Duration::ZERO,
         ping: Duration::ZERO,
         ping_timeout: Duration::ZERO,
+        bootstrap: Duration::ZERO,
         quic_idle: Duration::ZERO,
         prune_backoff: Duration::ZERO,
     };

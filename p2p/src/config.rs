@@ -18,7 +18,7 @@ pub struct MeshConfig {
     pub external: Vec<String>,
     /// Multiaddresses of nodes that are always dialled, each ending in `/p2p/<peer id>`.
     pub bootstrap: Vec<String>,
-    /// Multiaddresses of peers seen in an earlier run, each ending in `/p2p/<peer id>`.
+    /// Multiaddresses of peers seen in an earlier run, each ending in `/p2p/<peer id>`. Those that cannot be used are left out.
     pub saved_peers: Vec<String>,
     /// Answer other nodes' lookups and stand in their routing tables. Off for nodes that nobody can dial.
     pub kad_server: bool,
@@ -186,6 +186,8 @@ pub(crate) struct Timing {
     pub(crate) ping: Duration,
     /// A ping without answer for this long ends the connection.
     pub(crate) ping_timeout: Duration,
+    /// A node of the configuration that has not answered for this long is named.
+    pub(crate) bootstrap: Duration,
     /// A QUIC connection without a packet for this long is dead: a killed process does not close it.
     pub(crate) quic_idle: Duration,
     /// A peer that pruned us is not grafted again before this.
@@ -204,6 +206,7 @@ impl Timing {
         idle: Duration::from_secs(20),
         ping: Duration::from_secs(10),
         ping_timeout: Duration::from_secs(20),
+        bootstrap: Duration::from_secs(5),
         quic_idle: Duration::from_secs(6),
         prune_backoff: Duration::from_secs(5),
     };
@@ -218,6 +221,7 @@ impl Timing {
         idle: Duration::from_secs(30),
         ping: Duration::from_secs(15),
         ping_timeout: Duration::from_secs(20),
+        bootstrap: Duration::from_secs(30),
         quic_idle: Duration::from_secs(10),
         prune_backoff: Duration::from_secs(30),
     };

@@ -103,6 +103,7 @@ pub struct PeerInfo {
 pub(crate) struct Snapshot {
     pub(crate) peers: Vec<PeerInfo>,
     pub(crate) listening: Vec<String>,
+    pub(crate) alerts: Vec<String>,
 }
 
 /// A cheap handle; clones share the mesh. The mesh runs as long as its [`crate::MeshTask`] does.
@@ -223,6 +224,11 @@ impl Mesh {
     /// The multiaddresses that this node listens on, each ending in its peer id.
     pub fn listen_addresses(&self) -> Vec<String> {
         self.snapshot.borrow().listening.clone()
+    }
+
+    /// What the operator should know of the mesh, in words: which nodes of the configuration do not answer, and why. At most a second old.
+    pub fn alerts(&self) -> Vec<String> {
+        self.snapshot.borrow().alerts.clone()
     }
 
     /// Waits until the node listens on at least `n` addresses and returns them; what it has when the mesh stops.

@@ -2,19 +2,15 @@
 //! [`MeshTask::run`].
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use libp2p::core::transport::TransportError;
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
-use tokio::net::TcpSocket;
+use libp2p::{Swarm, swarm};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::addr::{self, Transport};
 use crate::behaviour::Behaviour;
 use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
@@ -26,14 +22,9 @@ use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
+use crate::transport::{self, Carrier, DialPolicy};
 use crate::trusted::Trusted;
-
-/// Streams of one connection: room for all requests that two peers may have under way, in all protocols and either direction, and for
-/// what else they say. Of each one that nobody reads, 256 KiB may wait over TCP: libp2p lets Yamux's windows be bounded by this alone.
-const MAX_STREAMS: usize = 128;
-/// Bytes that may wait on one QUIC stream and on one QUIC connection, because nobody has read them.
-const QUIC_STREAM_WINDOW: u32 = 2 << 20;
-const QUIC_WINDOW: u32 = 8 << 20;
+use crate::{addr, listen};
 
 /// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
 pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
@@ -43,8 +34,17 @@ pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
 /// The returned task must be run; the mesh and its events live through it. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// [`StartError`]: a bad address, a port in use, no runtime. Nothing is left running then.
+/// [`StartError`]: a bad address in the configuration, a port in use, no runtime. Nothing is left running then.
 pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Result<Started<G::Item>, StartError> {
+    start_with(config, seed, gate, transport::by_system)
+}
+
+fn start_with<G: Gate>(
+    config: MeshConfig,
+    seed: &[u8; 32],
+    gate: Arc<G>,
+    resolve: impl FnOnce(Carrier) -> io::Result<Carrier>,
+) -> Result<Started<G::Item>, StartError> {
     Handle::try_current().map_err(StartError::NoRuntime)?;
     let key = Keypair::ed25519_from_bytes(*seed).map_err(StartError::Key)?;
     let own = key.public().to_peer_id();
@@ -56,26 +56,44 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let counters = Arc::new(Counters::default());
     let topics = Topics::new(&config);
     let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
-    let bootstrap: Vec<_> = bootstrap.collect::<Result<_, _>>()?;
+    let mut bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
     let trusted = Trusted::new(bootstrap.iter().map(|(peer, _)| *peer).collect());
     let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &counters)?;
     let requests = behaviour.requests();
-    let mut swarm = swarm(key, behaviour, config.timing())?;
+    let configured = bootstrap.iter().map(|(_, address)| address.clone());
+    let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
+    let carrier = transport::carrier(&key, config.timing(), policy, resolve)?;
+    let mut swarm = swarm(&key, carrier, behaviour, config.timing());
 
     let now = Instant::now();
     let mut book = Book::new(own, config.timing(), config.limits.known_peers);
-    for (peer, address) in bootstrap.into_iter().filter(|(peer, _)| *peer != own) {
-        book.pin(peer, address, now);
+    bootstrap.retain(|(peer, _)| *peer != own);
+    for (peer, address) in &bootstrap {
+        book.pin(*peer, address.clone(), now);
     }
     for text in &config.saved_peers {
-        let (peer, address) = addr::parse_with_peer("saved_peers", text)?;
-        book.learn(peer, [address], crate::book::Source::Verified, now);
+        match addr::parse_with_peer("saved_peers", text) {
+            // What a name stands for changes: those that matter stand in the configuration.
+            Ok((peer, address)) if addr::ip(&address).is_some() && addr::dialable(&address, config.local) => {
+                book.learn(peer, [address], crate::book::Source::Verified, now);
+            }
+            Ok(_) => counters.add("peers", "saved-address-unused"),
+            Err(error) => {
+                tracing::warn!(%error, "a saved peer is left out");
+                counters.add("peers", "saved-address-bad");
+            }
+        }
     }
     for text in &config.external {
-        swarm.add_external_address(addr::split_peer(addr::parse("external", text)?).1);
+        let (_, address) = addr::split_peer(addr::parse("external", text)?);
+        if !addr::dialable(&address, config.local) {
+            tracing::warn!(%address, "others do not dial this external address: in a public network only globally routed IP addresses are");
+        }
+        swarm.add_external_address(address);
     }
-    for text in &config.listen {
-        listen(&mut swarm, addr::parse("listen", text)?)?;
+    let addresses = config.listen.iter().map(|text| addr::parse("listen", text)).collect::<Result<Vec<_>, _>>()?;
+    for address in listen::of_this_machine(addresses, listen::has_family) {
+        listen::listen(&mut swarm, address)?;
     }
 
     let stop = CancellationToken::new();
@@ -98,6 +116,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
         names,
         topics,
         trusted,
+        bootstrap,
         book,
         pool,
         commands,
@@ -117,88 +136,52 @@ fn boot_id() -> Result<String, StartError> {
     Ok(u64::from_le_bytes(bytes).to_string())
 }
 
-fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Behaviour>, StartError> {
-    let fail = |transport, problem: String| StartError::Transport { transport, problem };
-    let swarm = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || {
-            let mut config = yamux::Config::default();
-            config.set_max_num_streams(MAX_STREAMS);
-            config
-        })
-        .map_err(|e| fail("TCP", e.to_string()))?
-        .with_quic_config(|mut config| {
-            config.max_idle_timeout = u32::try_from(timing.quic_idle.as_millis()).unwrap_or(u32::MAX);
-            config.keep_alive_interval = timing.quic_idle / 3;
-            config.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
-            config.max_stream_data = QUIC_STREAM_WINDOW;
-            config.max_connection_data = QUIC_WINDOW;
-            config
-        })
-        .with_dns()
-        .map_err(|e| fail("DNS", e.to_string()))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|never| match never {})?
-        .with_swarm_config(|config| {
-            config
-                .with_smart_dial()
-                .with_idle_connection_timeout(timing.idle)
-                .with_max_negotiating_inbound_streams(64)
-                .with_per_connection_event_buffer_size(16)
-        })
-        .with_connection_timeout(timing.handshake)
-        .build();
-    Ok(swarm)
+fn swarm(key: &Keypair, carrier: Carrier, behaviour: Behaviour, timing: Timing) -> Swarm<Behaviour> {
+    let config = swarm::Config::with_tokio_executor()
+        .with_smart_dial()
+        .with_idle_connection_timeout(timing.idle)
+        .with_max_negotiating_inbound_streams(64)
+        .with_per_connection_event_buffer_size(16);
+    Swarm::new(carrier, behaviour, key.public().to_peer_id(), config)
 }
 
-fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<(), StartError> {
-    let text = address.to_string();
-    let fail = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            StartError::PortInUse { address: text.clone(), source }
-        } else {
-            StartError::Listen { address: text.clone(), source }
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+    use crate::gate::Admission;
+    use crate::topic::Topic;
+
+    struct Nothing;
+
+    impl Gate for Nothing {
+        type Item = ();
+        fn admit(&self, _: lucid_types::id::PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
+            Admission::Ignore("test")
         }
-    };
-    // libp2p shares TCP ports between sockets (SO_REUSEPORT), so two nodes on one port would both seem to work; and
-    // what it says of a UDP port in use does not carry the system's error.
-    if let Some((transport, socket)) = addr::socket(&address).filter(|(_, socket)| socket.port() != 0) {
-        check_free(transport, socket).map_err(fail)?;
     }
-    match swarm.listen_on(address) {
-        Ok(_) => Ok(()),
-        Err(TransportError::Other(e)) => Err(fail(e)),
-        Err(TransportError::MultiaddrNotSupported(address)) => Err(StartError::Address {
-            field: "listen",
-            address: address.to_string(),
-            problem: "an IP address is needed to listen on".to_owned(),
-        }),
+
+    /// As on a machine without `/etc/resolv.conf`.
+    #[tokio::test]
+    async fn without_a_name_server_nodes_meet_by_ip_addresses() {
+        let local = MeshConfig { local: true, ..MeshConfig::new(NetworkId::from_bytes([7; 32])) };
+        let nameless = |seed, config| {
+            let resolve = |_| Err(io::Error::other("no nameservers found in config"));
+            start_with(config, &[seed; 32], Arc::new(Nothing), resolve).unwrap()
+        };
+        let (first, _events, task) =
+            nameless(1, MeshConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], ..local.clone() });
+        let stop = CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(task.run(stop.clone()));
+        let known = first.wait_for_listeners(1).await;
+        let name = format!("/dns4/localhost/tcp/1/p2p/{}", first.peer_id());
+        let (second, _events, task) = nameless(2, MeshConfig { bootstrap: [vec![name], known].concat(), ..local });
+        tasks.spawn(task.run(stop.clone()));
+        assert!(second.wait_for_peers(|peers| peers.len() == 1).await);
+        stop.cancel();
+        tasks.join_all().await;
     }
-}
-
-/// Between two looks at a socket that is to be closed.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// Waits until a mesh that has ended has closed its sockets on these addresses: QUIC closes them a moment later, when its connections
-/// are. False if one is still open after `limit`.
-pub async fn wait_until_free(listen: &[String], limit: Duration) -> bool {
-    let sockets: Vec<_> = listen.iter().filter_map(|text| addr::socket(&text.parse().ok()?)).collect();
-    let all_free = async {
-        for (transport, socket) in sockets {
-            while check_free(transport, socket).is_err() {
-                tokio::time::sleep(LOOK).await;
-            }
-        }
-    };
-    tokio::time::timeout(limit, all_free).await.is_ok()
-}
-
-fn check_free(transport: Transport, socket: SocketAddr) -> io::Result<()> {
-    if transport == Transport::Quic {
-        return UdpSocket::bind(socket).map(drop);
-    }
-    let probe = if socket.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Connections of an earlier run that linger in TIME_WAIT do not count; a listener does.
-    probe.set_reuseaddr(true)?;
-    probe.bind(socket)
 }

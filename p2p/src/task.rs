@@ -1,12 +1,14 @@
 //! The event loop of one mesh. It owns the swarm and everything that changes, waits for nothing but its inputs, and
 //! does nothing long: signatures are the gate's business, answers the application's.
 
+mod bootstrap;
 mod discovery;
 mod gossip;
 mod peers;
+mod reach;
 mod requests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,8 +34,10 @@ use crate::protocol::Protocol;
 use crate::topic::Topic;
 use crate::trusted::Trusted;
 use crate::{echo, identity};
+use bootstrap::Bootstraps;
 use discovery::Lookups;
 use peers::Peer;
+use reach::Reaching;
 use requests::{Answering, AnsweringCounts, Outgoing, Waiting};
 
 /// Between two looks at deadlines, redials and lookups.
@@ -53,6 +57,7 @@ pub(crate) struct Parts<T> {
     pub(crate) names: Names,
     pub(crate) topics: Topics,
     pub(crate) trusted: Trusted,
+    pub(crate) bootstrap: Vec<(PeerId, Multiaddr)>,
     pub(crate) book: Book<PeerId, Multiaddr>,
     pub(crate) pool: Pool<Ticket>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -82,8 +87,12 @@ pub struct MeshTask<T> {
 
     peers: HashMap<PeerId, Peer>,
     rates: HashMap<PeerId, peers::Rates>,
+    /// Peers that were said to run twice.
+    twins: BTreeSet<PeerId>,
     listening: Vec<String>,
     lookups: Lookups,
+    bootstraps: Bootstraps,
+    reaching: Reaching,
     outbox: Outbox<Topic>,
     /// What waits for a connection, by peer.
     waiting: HashMap<PeerId, Waiting>,
@@ -96,8 +105,21 @@ pub struct MeshTask<T> {
 
 impl<T: Send + 'static> MeshTask<T> {
     pub(crate) fn new(parts: Parts<T>) -> Self {
-        let Parts { swarm, config, names, topics, trusted, book, pool, commands, events, snapshot, counters, stop } =
-            parts;
+        let Parts {
+            swarm,
+            config,
+            names,
+            topics,
+            trusted,
+            bootstrap,
+            book,
+            pool,
+            commands,
+            events,
+            snapshot,
+            counters,
+            stop,
+        } = parts;
         let timing = config.timing();
         let now = Instant::now();
         Self {
@@ -115,8 +137,11 @@ impl<T: Send + 'static> MeshTask<T> {
             _stop: stop,
             peers: HashMap::new(),
             rates: HashMap::new(),
+            twins: BTreeSet::new(),
             listening: Vec::new(),
             lookups: Lookups::new(timing.lookup_max, now),
+            bootstraps: Bootstraps::new(&bootstrap, timing.bootstrap, now),
+            reaching: Reaching::default(),
             outbox: Outbox::new(config.limits.outbox),
             waiting: HashMap::new(),
             outgoing: Outgoing::default(),
@@ -169,12 +194,17 @@ impl<T: Send + 'static> MeshTask<T> {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
+                if self.reaching.ended(connection_id) {
+                    self.on_reached(peer_id, connection_id);
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "connection closed");
                 self.on_disconnected(peer_id, connection_id, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.on_dial_failed(peer, &error),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
+                self.on_dial_failed(peer, connection_id, &error);
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 let address = with_peer(address, *self.swarm.local_peer_id());
                 tracing::info!(%address, "listening");
@@ -224,9 +254,13 @@ impl<T: Send + 'static> MeshTask<T> {
         self.announce_ready(now);
         self.retry_outbox(now);
         self.look_around(now);
+        self.reach_out();
         if now >= self.next_snapshot {
             self.next_snapshot = now + SNAPSHOT;
             self.forget_rates(now);
+            for problem in self.bootstraps.overdue(now) {
+                tracing::warn!("{problem}");
+            }
             self.send_bad_scores_away(now);
             self.publish_snapshot();
         }

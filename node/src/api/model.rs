@@ -121,7 +121,8 @@ pub struct StatusView {
     /// How far it is with what `lucid join` asked for; `null` if it was not asked since the node runs.
     pub enrolment: Option<EnrolmentView>,
     /// What its owner should know at once, in words: a node key or payout address that is announced for it and can still be vetoed,
-    /// that its account has another key, or that its newest score is unlike its last ones.
+    /// that its account has another key, that its newest score is unlike its last ones, that a node of `p2p.bootstrap` does not answer, that
+    /// its clock is off, or that another machine runs with its key.
     pub alerts: Vec<String>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,

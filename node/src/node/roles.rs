@@ -255,11 +255,15 @@ impl Assembly {
             out,
         });
         work.spawn_plain("attester", attester.run(work.stop.clone()));
-        let (gossip, metrics, account) = (wires.gossip.clone(), wires.metrics.clone(), self.me.account);
+        let (gossip, metrics, health) = (wires.gossip.clone(), wires.metrics.clone(), wires.health.clone());
+        let account = self.me.account;
         work.spawn_plain("attestation publisher", async move {
             while let Some(attestation) = attested.recv().await {
-                metrics.keep(&Attestation { account, signed: attestation.clone() });
-                if gossip.send((Topic::Attestations(0), encode(&*attestation))).await.is_err() {
+                let bytes = encode(&*attestation);
+                let attestation = Attestation { account, signed: attestation };
+                health.sent(&attestation);
+                metrics.keep(&attestation);
+                if gossip.send((Topic::Attestations(0), bytes)).await.is_err() {
                     return;
                 }
             }

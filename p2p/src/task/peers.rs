@@ -8,7 +8,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, identify, ping};
 
-use super::{MeshTask, with_peer};
+use super::{MeshTask, bootstrap, reach, with_peer};
 use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
 use crate::book::Source;
@@ -22,12 +22,16 @@ use crate::protocol::Protocol;
 
 /// Refusals for asking too often that a peer may collect in a burst, and per second, before it is shut out.
 const STRIKES: (u32, u32) = (2000, 20);
+/// Further Identify messages on its connections that a peer may send in a burst, and per second.
+const UPDATES: (u32, u32) = (16, 1);
 /// Rates are remembered this long after a peer was last heard, so that reconnecting does not fill its buckets.
 const RATES_KEPT: Duration = Duration::from_secs(60);
 /// A peer that names no topics is announced this long after its Identify message.
 const ANNOUNCE: Duration = Duration::from_millis(500);
 /// Runs of a peer that are remembered to have been replaced.
 const MAX_REPLACED: usize = 4;
+/// Peers that are said to run twice: whoever makes keys for the purpose does not fill the log.
+const MAX_TWINS: usize = 16;
 /// Peers whose rates are remembered.
 const MAX_RATES: usize = 4096;
 
@@ -41,6 +45,8 @@ pub(super) struct Peer {
     announce: Option<Instant>,
     /// It has named its topics, or it has none: what we publish from now on reaches it.
     gossips: bool,
+    /// It said so last.
+    answers_lookups: bool,
     rtt: Option<Duration>,
 }
 
@@ -71,7 +77,10 @@ impl Peer {
 pub(super) struct Rates {
     gossip: TokenBucket,
     requests: HashMap<Protocol, TokenBucket>,
+    updates: TokenBucket,
     strikes: TokenBucket,
+    /// When the peer was last dialled to see where it is reached.
+    reached_out: Option<Instant>,
     /// Boot ids of runs that another run of the peer has replaced.
     replaced: Vec<String>,
     used: Instant,
@@ -82,7 +91,9 @@ impl Rates {
         Self {
             gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
             requests: HashMap::new(),
+            updates: TokenBucket::new(UPDATES.0, UPDATES.1, now),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
+            reached_out: None,
             replaced: Vec::new(),
             used: now,
         }
@@ -108,6 +119,8 @@ impl Rates {
 pub(super) enum Use {
     Gossip,
     Request(Protocol),
+    /// Says anew who it is.
+    Update,
 }
 
 impl<T: Send + 'static> MeshTask<T> {
@@ -126,6 +139,7 @@ impl<T: Send + 'static> MeshTask<T> {
             agent: None,
             announce: None,
             gossips: false,
+            answers_lookups: false,
             rtt: None,
         });
         entry.connections.push(Connection {
@@ -148,11 +162,16 @@ impl<T: Send + 'static> MeshTask<T> {
         let now = Instant::now();
         let Some(entry) = self.peers.remove(&peer) else { return };
         if !entry.is_identified() {
+            self.bootstraps.lost(&peer, now);
+            self.bootstraps.failed(&peer, || {
+                "it closed the connection before it said who it is: it is full, or refuses this node".to_owned()
+            });
             // Hung up on: a full node, or one that has shut us out. To dial it at once again would only annoy it.
             self.book.hung_up(&peer, now);
             return self.on_unreachable(peer, "the peer hung up");
         }
         self.book.disconnected(&peer, now);
+        self.bootstraps.lost(&peer, now);
         if entry.is_announced()
             && let Some(node) = to_public_key(&peer)
         {
@@ -165,8 +184,8 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    pub(super) fn on_dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        if matches!(error, DialError::DialPeerConditionFalse(_)) {
+    pub(super) fn on_dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
+        if self.reaching.ended(id) || matches!(error, DialError::DialPeerConditionFalse(_)) {
             return;
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
@@ -174,6 +193,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if matches!(error, DialError::Denied { .. }) {
             self.on_denied(peer, &error.to_string());
         } else {
+            self.bootstraps.failed(&peer, || bootstrap::cause_of(error));
             self.on_unreachable(peer, &error.to_string());
         }
     }
@@ -197,6 +217,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if info.protocol_version != self.names.network {
             tracing::debug!(peer = %peer, "a peer of another network is sent away");
             self.counters.add("peers", "foreign-network");
+            self.bootstraps.failed(&peer, || "it belongs to another network".to_owned());
             self.on_other_network(peer);
             self.send_away(peer, now);
             return;
@@ -217,27 +238,34 @@ impl<T: Send + 'static> MeshTask<T> {
                 return;
             }
             // Two machines with one key: neither may keep the other from hearing of it.
-            tracing::debug!(peer = %peer, "the peer runs twice; the connections of both stay");
             self.counters.add("peers", "runs-twice");
+            if self.twins.len() < MAX_TWINS && self.twins.insert(peer) {
+                tracing::warn!(
+                    peer = %peer,
+                    "a node runs on two machines: both have its key, and peers reach now the one and now the other. If it is yours, stop one \
+                     of them: a copy of a home never runs beside the first"
+                );
+            }
         }
         let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
-        of_connection.boot = Some(boot.to_owned());
+        let is_update = of_connection.boot.replace(boot.to_owned()).is_some();
         let observed = of_connection.ip;
         if entry.agent.replace(agent).is_none() {
             entry.announce = Some(now + ANNOUNCE);
         }
 
+        // The first message of a connection is what it is good for; more of them only change what is known.
+        if is_update && !self.may(peer, Use::Update) {
+            return self.counters.add("peers", "identify-rate");
+        }
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        if info.protocols.contains(&self.names.kad) {
-            for address in tellable {
-                kad.add_address(&peer, address);
-            }
-        } else {
-            // It does not answer lookups, or no longer.
-            kad.remove_peer(&peer);
+        self.bootstraps.answered(&peer);
+        let answers_lookups = info.protocols.contains(&self.names.kad);
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.answers_lookups = answers_lookups;
         }
+        self.route(&peer, if answers_lookups { tellable } else { Vec::new() });
         self.announce_ready(now);
         self.flush_waiting(peer);
         self.resume_searches();
@@ -276,9 +304,40 @@ impl<T: Send + 'static> MeshTask<T> {
         let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
         let (plausible, doubtful): (Vec<_>, Vec<_>) =
             dialable.partition(|address| observed.is_some() && addr::ip(address) == observed);
+        if let Some(observed) = observed {
+            let unknown = doubtful.iter().filter(|address| !self.book.is_tellable(&peer, address));
+            let unknown: Vec<_> = unknown.cloned().collect();
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            let is_due = rates.reached_out.is_none_or(|last| now.duration_since(last) >= reach::PAUSE);
+            if is_due && self.reaching.note(peer, observed, &unknown) {
+                rates.reached_out = Some(now);
+            }
+        }
         self.book.forget_claims(&peer);
         self.book.learn(peer, plausible, Source::Claim, now);
         self.book.learn(peer, doubtful, Source::Hearsay, now);
+    }
+
+    /// Replaces what the routing table has of a peer, and so tells others. Kademlia itself only ever adds, until the entry is larger than an
+    /// answer may be, and no answer that holds it can be read.
+    pub(super) fn route(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let mut known = Vec::new();
+        if let Some(bucket) = kad.kbucket(*peer) {
+            let entries = bucket.iter().filter(|entry| entry.node.key.preimage() == peer);
+            known.extend(entries.flat_map(|entry| entry.node.value.clone().into_vec()));
+        }
+        if addresses.is_empty() || known.is_empty() {
+            // A peer that waits for a place is in no bucket yet.
+            kad.remove_peer(peer);
+        }
+        known.retain(|known| !addresses.contains(&addr::split_peer(known.clone()).1));
+        for address in addresses {
+            kad.add_address(peer, address);
+        }
+        for stale in known {
+            kad.remove_address(peer, &stale);
+        }
     }
 
     /// Closes the connections to a peer that does not belong here and forgets it.
@@ -338,6 +397,7 @@ impl<T: Send + 'static> MeshTask<T> {
         rates.used = now;
         let bucket = match what {
             Use::Gossip => &mut rates.gossip,
+            Use::Update => &mut rates.updates,
             Use::Request(protocol) => rates.requests.entry(protocol).or_insert_with(|| {
                 let limits = protocol.limits();
                 TokenBucket::new(limits.burst, limits.per_second, now)
@@ -360,6 +420,14 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
+    pub(super) fn connections_of(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, |entry| entry.connections.len())
+    }
+
+    pub(super) fn answers_lookups(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.answers_lookups)
+    }
+
     pub(super) fn identified_peers(&self) -> usize {
         self.peers.values().filter(|entry| entry.is_identified()).count()
     }
@@ -369,7 +437,8 @@ impl<T: Send + 'static> MeshTask<T> {
         let mut peers: Vec<PeerInfo> =
             self.peers.iter().filter_map(|(peer, entry)| self.peer_info(*peer, entry)).collect();
         peers.sort_by_key(|info| info.key);
-        let new = Snapshot { peers, listening: self.listening.clone() };
+        let alerts = self.bootstraps.silent().collect();
+        let new = Snapshot { peers, listening: self.listening.clone(), alerts };
         self.snapshot.send_if_modified(|old| {
             let changed = *old != new;
             *old = new;

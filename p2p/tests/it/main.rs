@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test's runtime owns its tasks and ends with it")]
 
+mod addresses;
 mod budgets;
 mod discovery;
 mod gossip;
