@@ -175,12 +175,12 @@ export class State {
   }
 }
 
-const leafOf = (key, value) => H(Buffer.from([0]), encode("u16", key.length), key, H(value));
-const branchOf = (bit, left, right) => H(Buffer.from([1]), encode("u16", bit), left, right);
+export const leafOf = (key, value) => H(Buffer.from([0]), encode("u16", key.length), key, H(value));
+export const branchOf = (bit, left, right) => H(Buffer.from([1]), encode("u16", bit), left, right);
 const bitOf = (key, bit) => (bit >> 3 < key.length ? (key[bit >> 3] >> (7 - (bit & 7))) & 1 : 0);
 
 /// The first bit in which two keys differ.
-function firstDifference(a, b) {
+export function firstDifference(a, b) {
   for (let bit = 0; ; bit++) if (bitOf(a, bit) !== bitOf(b, bit)) return bit;
 }
 

@@ -25,8 +25,9 @@ import { Gate } from "./gate.mjs";
 import { ask, nameOf, startNode } from "./node.mjs";
 
 const TABLE = { members: 0x04, nodes: 0x0b, validators: 0x10 };
-/// Until a young network has its first snapshot, every node has come up in lookups, and a certified block is there.
-const [SNAPSHOT_MS, LOOKUP_MS, BLOCK_MS] = [90_000, 30_000, 5_000];
+/// Until a young network has its first snapshot, every node has come up in lookups, a certified block is there, and a validator has
+/// pinged a worker for us.
+const [SNAPSHOT_MS, LOOKUP_MS, BLOCK_MS, VALIDATION_MS] = [90_000, 30_000, 15_000, 30_000];
 const MAX_JOIN_STRING = 8192;
 
 const started = Date.now();
@@ -98,6 +99,7 @@ class Client {
     say("genesis", `of "${name}", ${validator.length} validators, ${this.chain.sets.length - 1} changes of them`);
   }
 
+  /// The validators of today. They may have changed whenever a certificate comes that no block before it has led to.
   async readSets(peer) {
     for (;;) {
       const [from] = this.chain.sets.at(-1);
@@ -122,6 +124,7 @@ class Client {
 
   async readState(peer, snapshot) {
     const { height, state_root } = snapshot.header;
+    await this.readSets(peer);
     this.chain.checkHeader(snapshot);
     const state = new State(state_root);
     let pages = 0;
@@ -153,10 +156,15 @@ class Client {
     let lookups = 0;
     const lookUp = async () => {
       const key = (missing()[0] ?? this.node.peerId).toMultihash().bytes;
+      const signal = AbortSignal.timeout(10_000);
       lookups++;
-      for await (const event of this.node.services.kad.getClosestPeers(key, { signal: AbortSignal.timeout(10_000) })) {
-        const heard = event.name === "PEER_RESPONSE" ? event.closer : event.name === "FINAL_PEER" ? [event.peer] : [];
-        for (const { id, multiaddrs } of heard) if (multiaddrs.length > 0) found.set(id.toString(), multiaddrs);
+      try {
+        for await (const event of this.node.services.kad.getClosestPeers(key, { signal })) {
+          const heard = event.name === "PEER_RESPONSE" ? event.closer : event.name === "FINAL_PEER" ? [event.peer] : [];
+          for (const { id, multiaddrs } of heard) if (multiaddrs.length > 0) found.set(id.toString(), multiaddrs);
+        }
+      } catch (error) {
+        if (!signal.aborted) throw error;
       }
       return missing().length === 0;
     };
@@ -197,16 +205,22 @@ class Client {
   /// A validator's word that it has pinged a worker for us.
   async validate() {
     const [worker] = this.members;
-    for (const validator of this.validators.filter((key) => !peerOf(key).equals(this.node.peerId))) {
+    const validate = async (validator) => {
       const bytes = await ask(this.node, this.network, peerOf(validator), "validate", encode("ValidationRequest", { worker }));
       const reply = bytes && decode("ValidationReply", bytes);
-      if (reply?.variant !== "Done") continue;
-      const { record } = reply[0];
-      demand(reply[0].signer.equals(validator) && this.chain.isSigned("ValidationResult", reply[0]), "the signature of a validation");
-      demand(record.worker.equals(worker) && record.pings_answered > 0, "a validation of a worker that does not answer");
-      return say("validate", `a validator signs that a worker answered ${record.pings_answered} of ${record.pings_sent} pings`);
-    }
-    throw new Error("no validator pinged a worker for us");
+      return reply?.variant === "Done" && { validator, result: reply[0] };
+    };
+    const { validator, result } = await within(VALIDATION_MS, "no validator pinged a worker for us", async () => {
+      for (const it of this.validators) {
+        const done = await validate(it);
+        if (done) return done;
+      }
+      return false;
+    });
+    demand(result.signer.equals(validator) && this.chain.isSigned("ValidationResult", result), "the signature of a validation");
+    const { record } = result;
+    demand(record.worker.equals(worker) && record.pings_answered > 0, "a validation of a worker that does not answer");
+    say("validate", `a validator signs that a worker answered ${record.pings_answered} of ${record.pings_sent} pings`);
   }
 
   /// Reads the blocks above the head up to `to` and takes over each.
@@ -243,6 +257,7 @@ class Client {
   async readChain(peer) {
     const head = await this.sync(peer, { variant: "Head" });
     demand(head?.variant === "Head" && head.newest, "no newest block");
+    await this.readSets(peer);
     this.chain.checkCertificate(head.newest);
     demand(head.oldest === 1n, `${peer} does not have block 1 any more`);
     await this.readBlocks(peer, head.newest.height);

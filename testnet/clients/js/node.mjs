@@ -21,7 +21,7 @@ const MAX_ANSWER = (1 << 20) + 64 + 5;
 export const nameOf = (network, kind) => `/lucid/${network.toString("hex")}/${kind}/1`;
 
 /// The first 20 bytes of the hash of the topic with its length, and the message.
-function messageId({ topic, data }) {
+export function messageId({ topic, data }) {
   const name = Buffer.from(topic);
   return H(number(name.length), name, data).subarray(0, 20);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a local network and lets client.mjs, a peer on js-libp2p that knows the book alone, take part in it for a minute. Beside it run
-# three that break something on purpose, which must fail and say what: other message ids, a changed bit in a page of blocks, another
-# network's id. Then one takes the place of a validator, to which workers answer probes.
+# Runs peer.test.mjs; then starts a local network, in which a validator rotates its key, and lets client.mjs, a peer on js-libp2p that knows
+# the book alone, take part in it for a minute. Beside it run three that break something on purpose, which must fail and say what: other
+# message ids, a changed bit in a block, another network's id. Then one takes the place of a validator, to which workers answer probes.
 #
 #   testnet/clients/js/run.sh
 #
@@ -36,6 +36,7 @@ if ! cmp -s "$here/package-lock.json" "$here/node_modules/.installed"; then
     cp "$here/package-lock.json" "$here/node_modules/.installed"
 fi
 
+node --test "$here/peer.test.mjs" >/dev/null || { node --test "$here/peer.test.mjs" >&2; exit 1; }
 scratch="$(mktemp -d "${TMPDIR:-/tmp}/lucid-js-peer-XXXXXX")"
 network="$scratch/net"
 "$target/debug/lucid-testnet" up --dir "$network" >"$scratch/up.log" 2>&1 &
@@ -57,6 +58,9 @@ read -r join apis n_nodes last_validator < <(node -e '
     const { join, nodes } = JSON.parse(require("fs").readFileSync(process.argv[1]));
     const validators = nodes.filter((it) => it.roles.includes("validator"));
     console.log(join, nodes.map((it) => it.api).join(), nodes.length, validators.at(-1).name);' "$network/testnet.json")
+# A change of the validators, which the peers meet on their way.
+"$target/debug/lucid" --home "$network/validator-2" validator rotate-key --yes >/dev/null 2>&1
+
 client() { node "$here/client.mjs" "$join" --nodes "$n_nodes" "$@"; }
 
 # Names, what the last line must say, and what is wrong.
