@@ -266,7 +266,7 @@ class Client {
   }
 
   /// Takes part in gossip, follows the chain by it, and stays.
-  async stay(peer) {
+  async stay() {
     const { gossip } = this.node.services;
     const gate = new Gate(this.chain, new Set([...this.nodes.values()].map(hex)));
     const kinds = Object.keys(gate.topics);
@@ -387,7 +387,7 @@ async function main() {
     await client.readChain(peer);
     if (Number(options.seconds) > 0) {
       await client.validate();
-      await client.stay(peer);
+      await client.stay();
     }
     if (options.apis) await client.askScores(options.apis.split(","));
     say("done", "everything holds");
