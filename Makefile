@@ -93,6 +93,10 @@ damage: setup ## Damage a file of a chain's database, DAMAGE_SEEDS times: it mus
 test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON network (needs node, npm, python3).
 	@testnet/tron-devnet/clients/run.sh
 
+.PHONY: js-peer
+js-peer: build ## Let a peer on js-libp2p, written from the book alone, take part in a local network for a minute (needs node, npm).
+	@testnet/clients/js/run.sh
+
 .PHONY: follow
 follow: build ## Follow a local network's chain and check its proofs in Python, written from the book alone (needs python3).
 	@docs/examples/run.sh
