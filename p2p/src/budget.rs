@@ -1,7 +1,7 @@
 //! How many bytes one request-response protocol may hold at a time: a pure account, and the shares that streams take of it.
 //!
 //! A stream is charged with what is allocated for it, from its first byte until its answer has been handed to the connection,
-//! never with what a length promises. Three bounds hold: streams of one peer, bytes of one peer, bytes of all. Peers that are
+//! never with what a length promises; but answers that we have asked for, with their length, for which they wait. Three bounds hold: streams of one peer, bytes of one peer, bytes of all. Peers that are
 //! not trusted may fill half of the pool. When it is full, transfers that wait for their peer give way: first those of the
 //! strangers that hold the most, as long as these keep no less than who asks will have, so that few strangers never keep
 //! another one out; then those that have waited longest, from [`STALLED`] on. A stranger never takes the place of a trusted
@@ -309,9 +309,13 @@ impl Share {
         Ok(())
     }
 
-    /// As [`Self::resize`], but waits while the pool is full.
+    /// As [`Self::resize`], but waits while the pool is full. Meanwhile it gives way to nobody: it is not the peer that it waits for.
+    /// So room is to be asked for once and for all of a body, lest two of them keep each other from the rest.
     pub(crate) async fn resize_when_free(&self, bytes: usize) -> Result<(), NoRoom> {
-        self.pool.when_free(|| self.resize(bytes)).await
+        self.pool.lock().wait(self.id, None);
+        self.pool.when_free(|| self.resize(bytes)).await?;
+        self.pool.lock().wait(self.id, Some(Instant::now()));
+        Ok(())
     }
 
     /// The peer has sent what it had to: the stream gives way to nobody while it waits for us, if it has not yet.
@@ -444,6 +448,23 @@ mod tests {
         assert_eq!(refused, Err(NoRoom::Full), "the one that has stalled is not enough");
         assert!(account.peers.contains_key(&101) && account.bytes == 45 * KIB);
         assert_eq!(account.resize(asker, 30 * KIB, now + STALLED), Ok(vec![101]), "and now it is");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_waits_for_room_gets_it_from_whoever_stalls() {
+        let pool = Pool::new(Bounds { streams_per_peer: 4, bytes_per_peer: usize::MAX, bytes: 100 * KIB });
+        let stalled = pool.open_when_free(PeerId::random()).await.unwrap();
+        let waiting = pool.open_when_free(PeerId::random()).await.unwrap();
+        stalled.resize_when_free(60 * KIB).await.unwrap();
+        pool.lock().wait(stalled.id, Some(Instant::now() - STALLED));
+        waiting.resize_when_free(60 * KIB).await.unwrap();
+        assert_eq!(stalled.resize(0), Err(NoRoom::GaveWay));
+        let third = pool.open_when_free(PeerId::random()).await.unwrap();
+        let third_waits = third.resize_when_free(60 * KIB);
+        assert!(futures::future::FutureExt::now_or_never(third_waits).is_none(), "nobody has stalled");
+        assert!(pool.lock().transfers[&third.id].waits_since.is_none(), "it waits for us");
+        waiting.resize(KIB).unwrap();
+        assert_eq!(third.resize_when_free(60 * KIB).await, Ok(()));
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A status other than [`Status::Ok`] comes with length 0. Reading refuses a length above the cap before it reads on, and
-//! allocates at most twice what has arrived, never what a length promises. What it allocates is charged first.
+//! allocates at most twice what has arrived, never what a length promises.
 
 use std::io;
 
@@ -16,25 +16,6 @@ use crate::budget::Share;
 
 /// Memory set aside before the first byte has come.
 const FIRST_ALLOCATION: usize = 4 << 10;
-
-/// Who is charged with what is read, and what happens when there is no room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Charge<'a> {
-    /// Nothing more is read.
-    OrRefuse(&'a Share),
-    /// It is read on when there is.
-    OrWait(&'a Share),
-}
-
-impl Charge<'_> {
-    async fn with(self, bytes: usize) -> io::Result<()> {
-        match self {
-            Self::OrRefuse(share) => share.resize(bytes),
-            Self::OrWait(share) => share.resize_when_free(bytes).await,
-        }
-        .map_err(io::Error::other)
-    }
-}
 
 /// How the responder took a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +59,19 @@ pub(crate) async fn read_length<R: AsyncRead + Unpin>(io: &mut R, max: usize) ->
     if length > max { Err(invalid(format!("{length} bytes announced, {max} allowed"))) } else { Ok(length) }
 }
 
-/// Reads exactly `length` bytes and the end of the stream.
+/// Reads exactly `length` bytes and the end of the stream. A share is charged with what is allocated; without one, room has been
+/// found for all of it.
 pub(crate) async fn read_body<R: AsyncRead + Unpin>(
     io: &mut R,
     length: usize,
-    charge: Charge<'_>,
+    share: Option<&Share>,
 ) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     let mut read = 0;
     while read < length {
         if read == body.len() {
             let room = read.saturating_mul(2).max(FIRST_ALLOCATION).min(length);
-            charge.with(room).await?;
+            share.map_or(Ok(()), |share| share.resize(room)).map_err(io::Error::other)?;
             body.reserve_exact(room.saturating_sub(read));
             body.resize(room, 0);
         }
@@ -146,7 +128,7 @@ mod tests {
         block_on(async {
             let mut io = Cursor::new(bytes);
             let length = read_length(&mut io, max).await?;
-            read_body(&mut io, length, Charge::OrRefuse(&share(1 << 20))).await
+            read_body(&mut io, length, Some(&share(1 << 20))).await
         })
     }
 
@@ -154,7 +136,7 @@ mod tests {
         block_on(async {
             let mut io = Cursor::new(bytes);
             let (status, length) = read_response_head(&mut io, max).await?;
-            Ok((status, read_body(&mut io, length, Charge::OrWait(&share(1 << 20))).await?))
+            Ok((status, read_body(&mut io, length, Some(&share(1 << 20))).await?))
         })
     }
 
@@ -213,7 +195,7 @@ mod tests {
     fn memory_follows_what_arrives_not_what_is_announced() {
         let of = |arrived: usize, room: usize| {
             let share = share(room);
-            block_on(read_body(&mut Cursor::new(vec![0; arrived]), 1 << 30, Charge::OrRefuse(&share))).unwrap_err()
+            block_on(read_body(&mut Cursor::new(vec![0; arrived]), 1 << 30, Some(&share))).unwrap_err()
         };
         assert_eq!(of(10, 8 << 10).kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(of(100 << 10, (128 << 10) + crate::budget::STREAM).kind(), io::ErrorKind::UnexpectedEof);

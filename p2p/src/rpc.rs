@@ -19,7 +19,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::budget::{Bounds, NoRoom, Pool, Share};
 use crate::counters::Counters;
-use crate::frame::{self, Charge, Status};
+use crate::frame::{self, Status};
 use crate::protocol::Protocol;
 use crate::trusted::Trusted;
 
@@ -124,7 +124,7 @@ impl RpcCodec {
         let share = self.common.requests.open(peer, is_trusted).map_err(io::Error::other)?;
         let read = async {
             let length = frame::read_length(io, max).await?;
-            frame::read_body(io, length, Charge::OrRefuse(&share)).await
+            frame::read_body(io, length, Some(&share)).await
         };
         let bytes = tokio::select! {
             bytes = read => bytes?,
@@ -139,7 +139,8 @@ impl RpcCodec {
         let share = self.common.answers.open_when_free(self.peer()?).await.map_err(io::Error::other)?;
         let read = async {
             let (status, length) = frame::read_response_head(io, max).await?;
-            let bytes = frame::read_body(io, length, Charge::OrWait(&share)).await?;
+            share.resize_when_free(length).await.map_err(io::Error::other)?;
+            let bytes = frame::read_body(io, length, None).await?;
             Ok(Response { status, bytes, share: None })
         };
         tokio::select! {

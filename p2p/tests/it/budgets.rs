@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use crate::hostile::{Attacker, libp2p_id, name};
 use crate::net::{Node, config, until, within};
 
-/// The longest that anybody waits for the answer to a ping.
-const PING: Duration = Duration::from_secs(2);
+/// Half of the longest that anybody waits for the answer to a ping, and of what a transfer may stall in a full pool.
+const PING: Duration = Duration::from_secs(1);
 /// Between two tries of something that no event announces.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -255,10 +255,11 @@ async fn a_server_that_stalls_its_answers_delays_no_probe() {
     let honest_id = honest.id();
     let server = serve(honest);
     let (mut control, id, running) = enter(66, &victim).await;
-    let promising = promise(control.accept(name("sync")).unwrap(), 240 << 10);
+    let promising = promise(control.accept(name("sync")).unwrap(), 250 << 10);
     let mesh = victim.mesh.clone();
     let stalled = tokio::spawn(async move { mesh.request(id, Protocol::Sync, vec![0]).await });
-    // The pool of answers in this protocol fills, and yet one comes through: whoever stalls gives way. Pings wait for none of it.
+    // The pool of answers in this protocol fills, so that not even a ping would fit, and yet a page comes through: whoever stalls
+    // gives way. Pings wait for none of it.
     let large = async {
         let mut again = tokio::time::interval(AGAIN);
         while victim.count("sync", "gave-way") == 0 {

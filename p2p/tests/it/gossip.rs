@@ -26,7 +26,13 @@ async fn accepted_messages_are_forwarded_ignored_and_rejected_ones_are_not() {
             assert_eq!(right.next_gossip().await, (Topic::Commitments, message.into()), "nothing between came through");
         }
     }
+    // What a node shows of itself may be a second old.
+    left.wait_for_peers(1).await;
+    right.wait_for_peers(1).await;
     assert_eq!((left.mesh.peer_count(), right.mesh.peer_count()), (1, 1), "the line has stayed a line");
+    // The gate's threads count what they were given before, too.
+    middle.wait_for_count("commitments", "stale", 2).await;
+    middle.wait_for_count("commitments", "signature", 1).await;
     assert_eq!(
         (
             middle.count("commitments", "accepted"),
