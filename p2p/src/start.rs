@@ -21,7 +21,7 @@ use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::Events;
-use crate::gate::{Gate, Pool};
+use crate::gate::{Gate, Pool, Queue};
 use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
@@ -47,7 +47,8 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
 
     let counters = Arc::new(Counters::default());
     let topics = Topics::new(&config);
-    let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &counters)?;
+    let queue = Arc::new(Queue::new(config.limits.gate_bytes));
+    let (behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &queue, &counters)?;
     let mut swarm = swarm(key, behaviour, config.timing())?;
 
     let now = Instant::now();
@@ -72,7 +73,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let stop = CancellationToken::new();
     let (gossip_tx, gossip) = mpsc::channel(config.limits.events.max(1));
     let (others_tx, others) = mpsc::channel(config.limits.events.max(1));
-    let pool = Pool::start(gate, config.limits.gate_threads, config.limits.gate_queue, &gossip_tx, &counters, &stop)?;
+    let pool = Pool::start(gate, config.limits.gate_threads, queue, &gossip_tx, &counters, &stop)?;
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
     let (snapshot_tx, snapshot) = watch::channel(Snapshot::default());
     let mesh =

@@ -131,7 +131,7 @@ impl<T: Send + 'static> MeshTask<T> {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                Some((ticket, verdict)) = self.pool.verdict() => self.on_verdict(ticket, verdict),
+                Some((ticket, verdict)) = self.pool.verdict() => self.on_verdict(&ticket, verdict),
                 Some(answer) = self.answers.next() => self.on_answer(answer),
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),

@@ -13,7 +13,6 @@ use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
 use crate::book::Source;
 use crate::bucket::TokenBucket;
-use crate::config::Limits;
 use crate::events::Event;
 use crate::gossip::GRAYLIST;
 use crate::identity::to_public_key;
@@ -69,7 +68,6 @@ impl Peer {
 /// How often one peer may do things.
 #[derive(Debug)]
 pub(super) struct Rates {
-    gossip: TokenBucket,
     requests: HashMap<Protocol, TokenBucket>,
     strikes: TokenBucket,
     /// Boot ids of runs that another run of the peer has replaced.
@@ -78,9 +76,8 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    fn new(limits: &Limits, now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
-            gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
             requests: HashMap::new(),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
             replaced: Vec::new(),
@@ -101,13 +98,6 @@ impl Rates {
         self.replaced.push(old);
         true
     }
-}
-
-/// What a rate is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Use {
-    Gossip,
-    Request(Protocol),
 }
 
 impl<T: Send + 'static> MeshTask<T> {
@@ -206,7 +196,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let boot = boot.unwrap_or_default();
         let boots = entry.connections.iter().filter_map(|c| c.boot.clone());
         if let Some(other) = boots.into_iter().find(|known| known != boot) {
-            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
             rates.used = now;
             if rates.replaces(boot, other) {
                 // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
@@ -331,21 +321,18 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    /// Whether `peer` may do this once more now. A peer that goes on asking after many refusals is sent away.
-    pub(super) fn may(&mut self, peer: PeerId, what: Use) -> bool {
+    /// Whether `peer` may ask this once more now. A peer that goes on asking after many refusals is sent away.
+    pub(super) fn may(&mut self, peer: PeerId, protocol: Protocol) -> bool {
         let now = Instant::now();
-        let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+        let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
         rates.used = now;
-        let bucket = match what {
-            Use::Gossip => &mut rates.gossip,
-            Use::Request(protocol) => rates.requests.entry(protocol).or_insert_with(|| {
-                let limits = protocol.limits();
-                TokenBucket::new(limits.burst, limits.per_second, now)
-            }),
-        };
+        let bucket = rates.requests.entry(protocol).or_insert_with(|| {
+            let limits = protocol.limits();
+            TokenBucket::new(limits.burst, limits.per_second, now)
+        });
         let allowed = bucket.take(now);
         if !allowed && !rates.strikes.take(now) {
-            tracing::debug!(peer = %peer, ?what, "the peer floods; it is sent away");
+            tracing::debug!(peer = %peer, ?protocol, "the peer floods; it is sent away");
             self.counters.add("peers", "flooding");
             self.send_away(peer, now);
         }

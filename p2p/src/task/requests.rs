@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::MeshTask;
 use super::discovery::{Search, dial_opts};
-use super::peers::{Peer, Use};
+use super::peers::Peer;
 use crate::echo::OpenReply;
 use crate::error::{RequestError, StreamError};
 use crate::events::{Event, Reply, Responder};
@@ -369,7 +369,7 @@ impl<T: Send + 'static> MeshTask<T> {
 
     fn on_request(&mut self, peer: PeerId, protocol: Protocol, request: Request, channel: ResponseChannel<Response>) {
         let open = self.answering.get(&(peer, protocol)).copied().unwrap_or_default();
-        let refusal = if !self.may(peer, Use::Request(protocol)) {
+        let refusal = if !self.may(peer, protocol) {
             Some("rate")
         } else if open >= protocol.limits().per_peer {
             Some("too-many-of-peer")

@@ -124,7 +124,8 @@ impl Gate for Slow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_gate_holds_up_nothing_but_gossip() {
     let barrier = Arc::new(Barrier::new(2));
-    let limits = Limits { gate_threads: 1, gate_queue: 3, ..Limits::default() };
+    // Three messages of one byte of one peer.
+    let limits = Limits { gate_threads: 1, gate_bytes: 9 * 257, ..Limits::default() };
     let mut slow = Node::start_with(1, MeshConfig { limits, ..config() }, Slow(Arc::clone(&barrier))).await;
     let other = Node::join(2, &slow).await;
     other.wait_for_peers(1).await;

@@ -1,0 +1,206 @@
+//! The behaviour around gossipsub: what it is shown of a peer's messages, and to whom it sends large ones.
+//!
+//! Gossipsub notes the id of every message that it is shown, for a minute, and caches the message, whether its topic is subscribed or
+//! not. So a message is refused *before* that if nobody here wants it, if its peer sends too much, or if the gate has no room: it costs
+//! no memory, and another peer can still bring it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::gossipsub::{
+    self, Message, MessageAcceptance, MessageId, PublishError, RawMessage, TopicHash, ValidationError,
+};
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use super::intake::{Intake, Refusal};
+use super::{EXPELLED, Gossipsub, Topics, content_id};
+use crate::counters::Counters;
+use crate::gate::{Charge, Queue};
+use crate::identity::to_public_key;
+use crate::task::Ticket;
+
+/// What gossipsub's connection handler brings.
+type Received = THandlerOutEvent<Gossipsub>;
+
+/// The group of counts of messages of no topic that there is.
+const NO_TOPIC: &str = "gossip";
+
+/// Gossipsub, and what is before it.
+pub(crate) struct Behaviour {
+    inner: Gossipsub,
+    topics: Topics,
+    subscribed: HashSet<TopicHash>,
+    intake: Intake<PeerId>,
+    queue: Arc<Queue<Ticket>>,
+    counters: Arc<Counters>,
+    /// An author that no peer can name: see [`Self::settle`].
+    nobody: PeerId,
+}
+
+impl Behaviour {
+    pub(super) fn new(
+        inner: Gossipsub,
+        topics: Topics,
+        intake: Intake<PeerId>,
+        queue: Arc<Queue<Ticket>>,
+        counters: Arc<Counters>,
+        nobody: PeerId,
+    ) -> Self {
+        let subscribed = inner.topics().cloned().collect();
+        Self { inner, topics, subscribed, intake, queue, counters, nobody }
+    }
+
+    /// Publishes a message to the peers that take its topic.
+    pub(crate) fn publish(&mut self, topic: TopicHash, bytes: Vec<u8>) -> Result<MessageId, PublishError> {
+        self.inner.publish(topic, bytes)
+    }
+
+    /// Says what became of a message; `false` if it is cached no more.
+    pub(crate) fn report(&mut self, (message, source): &Ticket, acceptance: MessageAcceptance) -> bool {
+        self.inner.report_message_validation_result(message, source, acceptance)
+    }
+
+    pub(crate) fn peer_score(&self, peer: &PeerId) -> Option<f64> {
+        self.inner.peer_score(peer)
+    }
+
+    /// The label under which messages of a topic are counted.
+    fn kind(&self, topic: &TopicHash) -> &'static str {
+        self.topics.get(topic).map_or(NO_TOPIC, |topic| topic.kind())
+    }
+
+    /// What of a peer's messages gossipsub is to see.
+    fn take(&mut self, peer: PeerId, messages: Vec<RawMessage>) -> Vec<RawMessage> {
+        let now = Instant::now();
+        // What was taken of this RPC is not in the gate's queue yet.
+        let mut coming = HashMap::new();
+        let mut taken = Vec::with_capacity(messages.len());
+        for message in messages {
+            let topic = self.topics.get(&message.topic).filter(|_| self.subscribed.contains(&message.topic));
+            if let Err(refusal) = self.intake.take(peer, topic.is_some(), message.data.len(), now) {
+                self.counters.add(self.kind(&message.topic), refusal.reason());
+                if refusal != Refusal::Expelled && self.intake.is_expelled(&peer, now) {
+                    tracing::debug!(%peer, reason = refusal.reason(), "the peer floods; it is expelled");
+                    self.counters.add("peers", "flooding");
+                    // Gossipsub listens to nothing that it says any more, and it will be disconnected for its score.
+                    self.inner.set_application_score(&peer, EXPELLED);
+                }
+                continue;
+            }
+            // The guard lets in no peer without such a key.
+            let (Some(topic), Some(from)) = (topic, to_public_key(&peer)) else { continue };
+            let charge = Charge::new(topic, from, message.data.len());
+            let of_class = coming.entry(charge.class()).or_insert(0);
+            if self.queue.has_room(&charge, *of_class) {
+                *of_class += charge.bytes();
+                taken.push(message);
+            } else {
+                self.counters.add(topic.kind(), "busy");
+                taken.push(self.settle(&message));
+            }
+        }
+        taken
+    }
+
+    /// What gossipsub is shown instead of a message for which there is no room. If it has asked the peer for the message, the peer has
+    /// kept its promise; but the message has not come, and others may bring it. Gossipsub understands by this a message whose
+    /// author is blacklisted: it forgets the promise, blames nobody, and notes no id. (See `message_id` for the id.)
+    fn settle(&self, message: &RawMessage) -> RawMessage {
+        RawMessage {
+            source: Some(self.nobody),
+            data: content_id(&message.topic, &message.data).0,
+            topic: message.topic.clone(),
+            sequence_number: None,
+            signature: None,
+            key: None,
+            validated: false,
+        }
+    }
+
+    /// Counts what gossipsub's decoder refuses; gossipsub itself blames the peer for it.
+    fn count_invalid(&self, invalid: &[(RawMessage, ValidationError)]) {
+        for (message, error) in invalid {
+            let reason = match error {
+                ValidationError::MessageSizeTooLargeForTopic => "too-large",
+                _ => "malformed",
+            };
+            self.counters.add(self.kind(&message.topic), reason);
+        }
+    }
+}
+
+/// The id of a message: that of its content, or what [`Behaviour::settle`] has put into it.
+pub(super) fn message_id(nobody: PeerId, message: &Message) -> MessageId {
+    if message.source == Some(nobody) {
+        return MessageId(message.data.clone());
+    }
+    content_id(&message.topic, &message.data)
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = <Gossipsub as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = gossipsub::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(id, peer, remote, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.inner.on_swarm_event(event);
+        let now = Instant::now();
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, other_established: 0, .. }) => {
+                self.intake.connected(peer_id, now);
+                // Gossipsub keeps a bad score for longer than an expulsion lasts.
+                if !self.intake.is_expelled(&peer_id, now) {
+                    self.inner.set_application_score(&peer_id, 0.0);
+                }
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established: 0, .. }) => {
+                self.intake.disconnected(&peer_id, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        let event = match event {
+            Received::Message { mut rpc, invalid_messages } => {
+                self.count_invalid(&invalid_messages);
+                rpc.messages = self.take(peer, rpc.messages);
+                Received::Message { rpc, invalid_messages }
+            }
+            other => other,
+        };
+        self.inner.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.inner.poll(cx)
+    }
+}
