@@ -1,8 +1,8 @@
 //! Gossipsub as Lucid uses it: anonymous messages, content ids, our own validation, scoring.
 //!
 //! Messages carry no gossipsub author or signature: the signed envelope inside is checked once, by the gate. The
-//! publisher sends to every peer that takes the topic, and each peer forwards to its mesh, so in a fully connected
-//! network a message takes one hop and each peer is offered it by several others. The numbers are chosen so that no
+//! publisher sends short messages to every peer that takes the topic, and each peer forwards to its mesh, so in a fully connected
+//! network such a message takes one hop and each peer is offered it by several others. The numbers are chosen so that no
 //! score term can push out an honest peer on a machine that is merely slow.
 
 mod behaviour;
@@ -48,6 +48,8 @@ const ENVELOPE: usize = 512;
 const MAX_SUBSCRIPTIONS: usize = 64;
 /// From this score on a peer's messages are not looked at, and it is sent away.
 pub(crate) const GRAYLIST: f64 = -400.0;
+/// Below this score nothing is published to a peer.
+const PUBLISH_THRESHOLD: f64 = -200.0;
 /// What is added to the score of a peer that floods: whatever good it has done does not outweigh it.
 const EXPELLED: f64 = 2.0 * GRAYLIST;
 
@@ -106,7 +108,8 @@ fn gossipsub(config: &MeshConfig, topics: &Topics, nobody: PeerId) -> Result<Gos
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(move |message| behaviour::message_id(nobody, message))
-        .flood_publish(true)
+        // Short messages are: see `Behaviour::publish`.
+        .flood_publish(false)
         .mesh_n(MESH)
         .mesh_n_low(MESH_LOW)
         .mesh_n_high(MESH_HIGH)
@@ -155,7 +158,7 @@ fn encoded_bytes(topic: &TopicHash, data: usize) -> usize {
 fn thresholds() -> PeerScoreThresholds {
     PeerScoreThresholds {
         gossip_threshold: -100.0,
-        publish_threshold: -200.0,
+        publish_threshold: PUBLISH_THRESHOLD,
         graylist_threshold: GRAYLIST,
         accept_px_threshold: 10.0,
         opportunistic_graft_threshold: 1.0,

@@ -21,7 +21,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::intake::{Intake, Refusal};
-use super::{EXPELLED, Gossipsub, Topics, content_id};
+use super::{EXPELLED, Gossipsub, PUBLISH_THRESHOLD, Topics, content_id};
 use crate::counters::Counters;
 use crate::gate::{Charge, Queue};
 use crate::identity::to_public_key;
@@ -30,6 +30,8 @@ use crate::task::Ticket;
 /// What gossipsub's connection handler brings.
 type Received = THandlerOutEvent<Gossipsub>;
 
+/// Up to this many bytes a message is sent to all at once: votes, certificates, commands.
+const MAX_FLOODED: usize = 16 << 10;
 /// The group of counts of messages of no topic that there is.
 const NO_TOPIC: &str = "gossip";
 
@@ -58,9 +60,22 @@ impl Behaviour {
         Self { inner, topics, subscribed, intake, queue, counters, nobody }
     }
 
-    /// Publishes a message to the peers that take its topic.
+    /// Publishes a message: a short one to every peer that takes its topic, a longer one to some, which pass it on.
     pub(crate) fn publish(&mut self, topic: TopicHash, bytes: Vec<u8>) -> Result<MessageId, PublishError> {
-        self.inner.publish(topic, bytes)
+        if bytes.len() > MAX_FLOODED {
+            return self.inner.publish(topic, bytes);
+        }
+        // Gossipsub clones a message for each peer to which it goes, and would do so for all messages or for none. But it also sends to
+        // every explicit peer; so for this one message all peers are explicit that take the topic and whose score allows it.
+        let takes = |(peer, topics): (&PeerId, Vec<&TopicHash>)| {
+            let is_good = self.inner.peer_score(peer).is_none_or(|score| score >= PUBLISH_THRESHOLD);
+            (is_good && topics.contains(&&topic)).then_some(*peer)
+        };
+        let takers: Vec<PeerId> = self.inner.all_peers().filter_map(takes).collect();
+        takers.iter().for_each(|peer| self.inner.add_explicit_peer(peer));
+        let published = self.inner.publish(topic, bytes);
+        takers.iter().for_each(|peer| self.inner.remove_explicit_peer(peer));
+        published
     }
 
     /// Says what became of a message; `false` if it is cached no more.

@@ -95,6 +95,51 @@ async fn a_burst_reaches_a_full_mesh_of_ten() {
     }
 }
 
+/// As many nodes as that, each connected to each.
+async fn full_mesh(nodes: u8) -> Vec<Node> {
+    let mut mesh = vec![Node::start(0, config()).await];
+    for seed in 1..nodes {
+        mesh.push(Node::join(seed, &mesh[0]).await);
+    }
+    for node in &mesh {
+        node.wait_for_peers(usize::from(nodes) - 1).await;
+    }
+    mesh
+}
+
+/// Publishes at the first node; how many others got it from there, when all have got it.
+async fn direct(mesh: &mut [Node], message: &[u8]) -> usize {
+    let [publisher, others @ ..] = mesh else { panic!("nobody publishes") };
+    publisher.mesh.publish(Topic::Consensus, message.to_vec()).await.unwrap();
+    let mut direct = 0;
+    for node in others {
+        let bringer = node.next(|event| match event {
+            Event::Gossip { from, item, .. } => Some((from, item)),
+            _ => None,
+        });
+        let (from, item) = bringer.await;
+        assert_eq!(item, message);
+        direct += usize::from(from == publisher.id());
+    }
+    direct
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_are_sent_to_everybody_and_bodies_to_the_mesh_and_all_get_both() {
+    for nodes in [4, 21] {
+        let mut mesh = full_mesh(nodes).await;
+        let (mut most_votes, mut least_bodies) = (0, usize::MAX);
+        for n in 0..5 {
+            let (vote, body) = (vec![n; 200], vec![n; Topic::Consensus.max_bytes()]);
+            most_votes = most_votes.max(direct(&mut mesh, &vote).await);
+            least_bodies = least_bodies.min(direct(&mut mesh, &body).await);
+        }
+        // A forwarded vote may be there before the publisher's own, if the machine is slow.
+        assert!(most_votes > 16 || nodes == 4, "{most_votes} of {nodes}");
+        assert!(least_bodies <= 16, "{least_bodies} of {nodes}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_subscribers_get_a_topic() {
     let topics = BTreeSet::from([Topic::Commitments]);
