@@ -70,6 +70,11 @@ impl Topics {
     pub(crate) fn get(&self, hash: &TopicHash) -> Option<Topic> {
         self.0.get(hash).copied()
     }
+
+    /// The hashes of those of a kind.
+    fn hashes(&self, is_of_kind: fn(&Topic) -> bool) -> Vec<TopicHash> {
+        self.0.iter().filter(|(_, topic)| is_of_kind(topic)).map(|(hash, _)| hash.clone()).collect()
+    }
 }
 
 /// The name on the wire, unhashed.

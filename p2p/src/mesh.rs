@@ -1,5 +1,6 @@
 //! The application's handle on a running mesh.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +43,10 @@ pub(crate) enum Command {
     OpenEcho {
         peer: PublicKey,
         reply: oneshot::Sender<Result<EchoStream, StreamError>>,
+    },
+    Validators {
+        peers: BTreeSet<PublicKey>,
+        takes_part: bool,
     },
 }
 
@@ -122,6 +127,13 @@ impl Mesh {
         let command = Command::Publish { topic, bytes, reply };
         self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
         outcome.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Names the node keys of the validators: nobody else takes part in the [topics for them](Topic::is_for_validators). If this node
+    /// `takes_part`, it subscribes these topics, and sends what it publishes and forwards, in any topic, to all of these peers directly;
+    /// if not, it leaves them. Until this is called, the topics are like others. False if the mesh has stopped.
+    pub async fn set_validators(&self, peers: BTreeSet<PublicKey>, takes_part: bool) -> bool {
+        self.commands.send(Command::Validators { peers, takes_part }).await.is_ok()
     }
 
     /// Sends a request and waits for the response: up to 10 s for a connection (known addresses first, then a lookup

@@ -155,6 +155,11 @@ impl<T: Send + 'static> MeshTask<T> {
             }
             Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
+            Command::Validators { peers, takes_part } => {
+                let own = *self.swarm.local_peer_id();
+                let peers = peers.iter().filter_map(identity::to_peer_id).filter(|peer| *peer != own).collect();
+                self.swarm.behaviour_mut().gossip.set_validators(peers, takes_part);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::gossipsub::{
-    self, Message, MessageAcceptance, MessageId, PublishError, RawMessage, TopicHash, ValidationError,
+    self, IdentTopic, Message, MessageAcceptance, MessageId, PublishError, RawMessage, TopicHash, ValidationError,
 };
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
@@ -20,18 +20,21 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::intake::{Intake, Refusal};
+use super::intake::{Intake, Interest, Refusal};
 use super::{EXPELLED, Gossipsub, PUBLISH_THRESHOLD, Topics, content_id};
 use crate::counters::Counters;
 use crate::gate::{Charge, Queue};
 use crate::identity::to_public_key;
 use crate::task::Ticket;
+use crate::topic::Topic;
 
 /// What gossipsub's connection handler brings.
 type Received = THandlerOutEvent<Gossipsub>;
 
 /// Up to this many bytes a message is sent to all at once: votes, certificates, commands.
 const MAX_FLOODED: usize = 16 << 10;
+/// What is kept of a peer's subscribing topics of validators, of which there are three.
+const MAX_HELD: usize = 3;
 /// The group of counts of messages of no topic that there is.
 const NO_TOPIC: &str = "gossip";
 
@@ -40,6 +43,12 @@ pub(crate) struct Behaviour {
     inner: Gossipsub,
     topics: Topics,
     subscribed: HashSet<TopicHash>,
+    /// Who may take part in the topics of validators; everybody, until they are named.
+    validators: Option<HashSet<PeerId>>,
+    /// Of these, those to whom this node sends everything directly: all, if it is a validator itself.
+    direct: HashSet<PeerId>,
+    /// What other connected peers have said last about their subscribing topics of validators: it counts once they are some.
+    held: HashMap<PeerId, (ConnectionId, Received)>,
     intake: Intake<PeerId>,
     queue: Arc<Queue<Ticket>>,
     counters: Arc<Counters>,
@@ -57,7 +66,63 @@ impl Behaviour {
         nobody: PeerId,
     ) -> Self {
         let subscribed = inner.topics().cloned().collect();
-        Self { inner, topics, subscribed, intake, queue, counters, nobody }
+        let (validators, direct, held) = (None, HashSet::new(), HashMap::new());
+        Self { inner, topics, subscribed, validators, direct, held, intake, queue, counters, nobody }
+    }
+
+    /// Names the validators. If this node takes part in their topics, it subscribes them and sends to the others directly; if not, it
+    /// leaves these topics.
+    pub(crate) fn set_validators(&mut self, peers: HashSet<PeerId>, takes_part: bool) {
+        let direct = if takes_part { peers.clone() } else { HashSet::new() };
+        self.direct.difference(&direct).for_each(|peer| self.inner.remove_explicit_peer(peer));
+        direct.difference(&self.direct).for_each(|peer| self.inner.add_explicit_peer(peer));
+        self.direct = direct;
+        // Before a topic is joined, who takes part in it is to be known.
+        for peer in &peers {
+            if let Some((connection, said)) = self.held.remove(peer) {
+                self.inner.on_connection_handler_event(*peer, connection, said);
+            }
+        }
+        self.validators = Some(peers);
+        for hash in self.topics.hashes(Topic::is_for_validators) {
+            let topic = IdentTopic::new(hash.as_str());
+            if !takes_part {
+                self.inner.unsubscribe(&topic);
+                self.subscribed.remove(&hash);
+            } else if let Err(error) = self.inner.subscribe(&topic) {
+                tracing::error!(%topic, %error, "a topic of validators cannot be subscribed");
+            } else {
+                self.subscribed.insert(hash);
+            }
+        }
+    }
+
+    /// Whether a peer may take part in a topic.
+    fn may_take_part(&self, peer: &PeerId, topic: Topic) -> bool {
+        !topic.is_for_validators() || self.validators.as_ref().is_none_or(|validators| validators.contains(peer))
+    }
+
+    /// Keeps back what a peer says about subscribing topics in which it may not take part: gossipsub neither sends it such messages
+    /// nor takes it into a mesh.
+    fn hold(&mut self, peer: PeerId, connection: ConnectionId, event: Received) -> Received {
+        let Received::Message { mut rpc, invalid_messages } = event else { return event };
+        let is_held = |topic: &TopicHash| self.topics.get(topic).is_some_and(|topic| !self.may_take_part(&peer, topic));
+        if rpc.subscriptions.iter().any(|said| is_held(&said.topic_hash)) {
+            let mut held = rpc.clone();
+            held.messages.clear();
+            held.control_msgs.clear();
+            held.subscriptions.retain(|said| is_held(&said.topic_hash));
+            rpc.subscriptions.retain(|said| !is_held(&said.topic_hash));
+            if let Some((_, Received::Message { rpc: before, .. })) = self.held.remove(&peer) {
+                let is_new = |topic: &TopicHash| held.subscriptions.iter().all(|said| said.topic_hash != *topic);
+                let kept: Vec<_> = before.subscriptions.into_iter().filter(|said| is_new(&said.topic_hash)).collect();
+                held.subscriptions.extend(kept);
+            }
+            // An honest peer says one thing of a topic.
+            held.subscriptions.truncate(MAX_HELD);
+            self.held.insert(peer, (connection, Received::Message { rpc: held, invalid_messages: Vec::new() }));
+        }
+        Received::Message { rpc, invalid_messages }
     }
 
     /// Publishes a message: a short one to every peer that takes its topic, a longer one to some, which pass it on.
@@ -69,7 +134,7 @@ impl Behaviour {
         // every explicit peer; so for this one message all peers are explicit that take the topic and whose score allows it.
         let takes = |(peer, topics): (&PeerId, Vec<&TopicHash>)| {
             let is_good = self.inner.peer_score(peer).is_none_or(|score| score >= PUBLISH_THRESHOLD);
-            (is_good && topics.contains(&&topic)).then_some(*peer)
+            (is_good && topics.contains(&&topic) && !self.direct.contains(peer)).then_some(*peer)
         };
         let takers: Vec<PeerId> = self.inner.all_peers().filter_map(takes).collect();
         takers.iter().for_each(|peer| self.inner.add_explicit_peer(peer));
@@ -100,7 +165,12 @@ impl Behaviour {
         let mut taken = Vec::with_capacity(messages.len());
         for message in messages {
             let topic = self.topics.get(&message.topic).filter(|_| self.subscribed.contains(&message.topic));
-            if let Err(refusal) = self.intake.take(peer, topic.is_some(), message.data.len(), now) {
+            let interest = match topic {
+                Some(topic) if self.may_take_part(&peer, topic) => Interest::Subscribed,
+                Some(_) => Interest::OfValidators,
+                None => Interest::None,
+            };
+            if let Err(refusal) = self.intake.take(peer, interest, message.data.len(), now) {
                 self.counters.add(self.kind(&message.topic), refusal.reason());
                 if refusal != Refusal::Expelled && self.intake.is_expelled(&peer, now) {
                     tracing::debug!(%peer, reason = refusal.reason(), "the peer floods; it is expelled");
@@ -198,13 +268,14 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established: 0, .. }) => {
                 self.intake.disconnected(&peer_id, now);
+                self.held.remove(&peer_id);
             }
             _ => {}
         }
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        let event = match event {
+        let event = match self.hold(peer, connection, event) {
             Received::Message { mut rpc, invalid_messages } => {
                 self.count_invalid(&invalid_messages);
                 rpc.messages = self.take(peer, rpc.messages);
@@ -216,6 +287,12 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx)
+        loop {
+            match self.inner.poll(cx) {
+                // It would dial validators without knowing where they are. Who is dialled is decided elsewhere.
+                Poll::Ready(ToSwarm::Dial { .. }) => {}
+                event => return event,
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ const STRIKES: (u32, u32) = (2000, 20);
 const OVER_RATE: u32 = 1;
 /// What one costs of a topic that this node has not subscribed. Only such are honest that cross our leaving a topic.
 const UNSOLICITED: u32 = 8;
+/// What one costs of a topic of validators. One of the two may be a few blocks behind, and not know who these are.
+const OUTSIDER: u32 = 1;
 /// What is known of a peer is kept so long after it was last heard, so that reconnecting does not fill its buckets.
 const KEPT: Duration = Duration::from_secs(60);
 /// Peers that are not connected and of which something is known.
@@ -26,6 +28,8 @@ const MAX_KEPT: usize = 4096;
 pub(crate) enum Refusal {
     /// Nobody here has subscribed its topic.
     Unsolicited,
+    /// Only validators may bring it, and the peer is none.
+    Outsider,
     /// The peer sends too much.
     Rate,
     /// It is expelled.
@@ -36,10 +40,20 @@ impl Refusal {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Unsolicited => "unsolicited",
+            Self::Outsider => "not-a-validator",
             Self::Rate => "rate",
             Self::Expelled => "expelled",
         }
     }
+}
+
+/// Whether this node wants messages of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Subscribed,
+    /// It does, but not of this peer.
+    OfValidators,
+    None,
 }
 
 /// What is known of one peer.
@@ -82,8 +96,8 @@ impl<P: Copy + Eq + Hash> Intake<P> {
         }
     }
 
-    /// Whether a message of so many bytes is taken; `is_wanted` says that its topic is subscribed.
-    pub(crate) fn take(&mut self, peer: P, is_wanted: bool, bytes: usize, now: Instant) -> Result<(), Refusal> {
+    /// Whether a message of so many bytes is taken.
+    pub(crate) fn take(&mut self, peer: P, interest: Interest, bytes: usize, now: Instant) -> Result<(), Refusal> {
         let expulsion = self.expulsion;
         let conduct = self.conduct(peer, now);
         if conduct.is_expelled(now) {
@@ -92,10 +106,11 @@ impl<P: Copy + Eq + Hash> Intake<P> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         // Both buckets are charged, whatever the other says.
         let within = [conduct.messages.take(now), conduct.bytes.take_many(bytes, now)];
-        let (refusal, strikes) = match (is_wanted, within) {
-            (true, [true, true]) => return Ok(()),
-            (true, _) => (Refusal::Rate, OVER_RATE),
-            (false, _) => (Refusal::Unsolicited, UNSOLICITED),
+        let (refusal, strikes) = match (interest, within) {
+            (Interest::Subscribed, [true, true]) => return Ok(()),
+            (Interest::Subscribed, _) => (Refusal::Rate, OVER_RATE),
+            (Interest::OfValidators, _) => (Refusal::Outsider, OUTSIDER),
+            (Interest::None, _) => (Refusal::Unsolicited, UNSOLICITED),
         };
         if !conduct.strikes.take_many(strikes, now) {
             conduct.expelled_until = Some(now + expulsion);
@@ -153,32 +168,44 @@ mod tests {
     #[test]
     fn messages_and_bytes_are_limited_for_each_peer_alone() {
         let (mut intake, now) = (intake(), Instant::now());
-        let taken = (0..100).filter(|_| intake.take(1, true, 10, now).is_ok()).count();
+        let taken = (0..100).filter(|_| intake.take(1, Interest::Subscribed, 10, now).is_ok()).count();
         assert_eq!(taken, 50);
-        let taken = (0..10).filter(|_| intake.take(2, true, 500 << 10, now).is_ok()).count();
+        let taken = (0..10).filter(|_| intake.take(2, Interest::Subscribed, 500 << 10, now).is_ok()).count();
         assert_eq!(taken, 2);
-        assert_eq!(intake.take(2, true, 10, now), Ok(()), "what is too long for the rest takes none of it");
-        assert_eq!(intake.take(3, true, 10, now), Ok(()));
+        assert_eq!(
+            intake.take(2, Interest::Subscribed, 10, now),
+            Ok(()),
+            "what is too long for the rest takes none of it"
+        );
+        assert_eq!(intake.take(3, Interest::Subscribed, 10, now), Ok(()));
     }
 
     #[test]
     fn what_nobody_has_asked_for_soon_expels() {
         let (mut intake, now) = (intake(), Instant::now());
-        let refused = (0..1000).take_while(|_| intake.take(1, false, 10, now) == Err(Refusal::Unsolicited)).count();
+        let refused =
+            (0..1000).take_while(|_| intake.take(1, Interest::None, 10, now) == Err(Refusal::Unsolicited)).count();
         assert_eq!(refused, 251, "a burst of 250, and the one that was too many");
+        let refused =
+            (0..9000).take_while(|_| intake.take(3, Interest::OfValidators, 10, now) == Err(Refusal::Outsider));
+        assert_eq!(refused.count(), 2001);
         assert!(intake.is_expelled(&1, now));
-        assert_eq!(intake.take(1, true, 10, now), Err(Refusal::Expelled), "it is not listened to at all");
-        assert_eq!(intake.take(2, true, 10, now), Ok(()));
+        assert_eq!(
+            intake.take(1, Interest::Subscribed, 10, now),
+            Err(Refusal::Expelled),
+            "it is not listened to at all"
+        );
+        assert_eq!(intake.take(2, Interest::Subscribed, 10, now), Ok(()));
         assert!(!intake.is_expelled(&1, now + EXPULSION));
     }
 
     #[test]
     fn reconnecting_fills_no_bucket_and_those_who_left_are_forgotten() {
         let (mut intake, now) = (intake(), Instant::now());
-        while intake.take(1, true, 10, now).is_ok() {}
+        while intake.take(1, Interest::Subscribed, 10, now).is_ok() {}
         intake.disconnected(&1, now);
         intake.connected(1, now);
-        assert_eq!(intake.take(1, true, 10, now), Err(Refusal::Rate));
+        assert_eq!(intake.take(1, Interest::Subscribed, 10, now), Err(Refusal::Rate));
         intake.disconnected(&1, now);
         intake.connected(2, now);
         intake.disconnected(&2, now + KEPT);

@@ -140,6 +140,58 @@ async fn votes_are_sent_to_everybody_and_bodies_to_the_mesh_and_all_get_both() {
     }
 }
 
+/// Names these nodes to all of them as the validators.
+async fn name_validators(to: &[&Node], validators: &[&Node]) {
+    let keys: BTreeSet<PublicKey> = validators.iter().map(|node| node.id()).collect();
+    for node in to {
+        assert!(node.mesh.set_validators(keys.clone(), keys.contains(&node.id())).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topics_of_validators_are_theirs_alone_and_follow_the_set() {
+    let mut nodes = full_mesh(3).await;
+    let [first, second, third] = nodes.as_mut_slice() else { panic!("three nodes") };
+    name_validators(&[first, second, third], &[first, second, third]).await;
+    // It has subscribed everything, and knows nothing of validators.
+    let mut outsider = Node::join(9, first).await;
+    outsider.wait_for_peers(3).await;
+    outsider.mesh.publish(Topic::Consensus, b"from outside".to_vec()).await.unwrap();
+    for node in [&*first, second, third] {
+        node.wait_for_count("consensus", "not-a-validator", 1).await;
+    }
+    first.mesh.publish(Topic::Consensus, b"a vote".to_vec()).await.unwrap();
+    for node in [&mut *second, third] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"a vote".to_vec()));
+    }
+    first.mesh.publish(Topic::Commands, b"a command".to_vec()).await.unwrap();
+    for node in [&mut *second, third, &mut outsider] {
+        assert_eq!(node.next_gossip().await, (Topic::Commands, b"a command".to_vec()));
+    }
+
+    // It becomes a validator: what it has subscribed counts now, without its subscribing anew.
+    let validators = [&*first, second, third, &outsider];
+    name_validators(&validators, &validators).await;
+    first.mesh.publish(Topic::Consensus, b"for all".to_vec()).await.unwrap();
+    for node in [&mut *second, third, &mut outsider] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"for all".to_vec()));
+    }
+    outsider.mesh.publish(Topic::Consensus, b"of the new one".to_vec()).await.unwrap();
+    for node in [&mut *first, second, third] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"of the new one".to_vec()));
+    }
+
+    // And one ceases to be one: it leaves the topics, and is heard in them no more.
+    name_validators(&[first, second, third, &outsider], &[first, second, &outsider]).await;
+    let before = first.count("consensus", "not-a-validator");
+    third.mesh.publish(Topic::Consensus, b"too late".to_vec()).await.unwrap();
+    first.wait_for_count("consensus", "not-a-validator", before + 1).await;
+    second.mesh.publish(Topic::Consensus, b"for three".to_vec()).await.unwrap();
+    second.mesh.publish(Topic::Commands, b"for four".to_vec()).await.unwrap();
+    assert_eq!(first.next_gossip().await, (Topic::Consensus, b"for three".to_vec()));
+    assert_eq!(third.next_gossip().await, (Topic::Commands, b"for four".to_vec()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_subscribers_get_a_topic() {
     let topics = BTreeSet::from([Topic::Commitments]);
