@@ -40,7 +40,8 @@ pub enum Refusal {
 
 use Refusal::{Ignore, Reject};
 
-/// Reads a message. One of a kind that this version does not know is ignored: upgrades must not part peers.
+/// Reads a message. One of a kind that this version does not know, and a later one may have, is ignored: upgrades must not part
+/// peers.
 ///
 /// # Errors
 /// The bytes are no message of this type.

@@ -122,7 +122,7 @@ async fn mesh(n: u16, limits: Limits, known: Vec<String>) -> (Mesh, Events<()>) 
         kad_server: n < VALIDATORS,
         // All of them share an address.
         local: true,
-        limits: Limits { gate_threads: 1, gate_queue: 1, events: 64, ..limits },
+        limits: Limits { gate_threads: 1, gate_bytes: 1, events: 64, ..limits },
         topics: std::collections::BTreeSet::new(),
         ..MeshConfig::new(NetworkId::from_bytes([7; 32]))
     };

@@ -41,6 +41,7 @@ pub fn saved(store: &Store) -> Result<Vec<String>, StorageError> {
 
 /// Keeps room in the mesh for the validators of the next height, until `stop`: nobody else may fill it.
 pub async fn trust_validators(mesh: Mesh, mut head: watch::Receiver<Head>, stop: CancellationToken) {
+    let me = mesh.public_key();
     let mut trusted = BTreeSet::new();
     loop {
         tokio::select! {
@@ -50,7 +51,7 @@ pub async fn trust_validators(mesh: Mesh, mut head: watch::Receiver<Head>, stop:
                 None => return,
             },
         }
-        if !mesh.set_trusted(trusted.clone()).await {
+        if !mesh.set_validators(trusted.clone(), trusted.contains(&me)).await {
             return;
         }
     }

@@ -13,10 +13,12 @@ use crate::config::MeshConfig;
 use crate::counters::Counters;
 use crate::echo;
 use crate::error::StartError;
+use crate::gate::Queue;
 use crate::gossip::{self, Topics};
 use crate::guard::{self, Bounds};
 use crate::protocol::Protocol;
 use crate::rpc;
+use crate::task::Ticket;
 use crate::trusted::Trusted;
 
 /// What separates our agent string from the boot id in Identify's agent field.
@@ -58,6 +60,7 @@ impl Behaviour {
         config: &MeshConfig,
         topics: &Topics,
         trusted: &Trusted,
+        queue: &Arc<Queue<Ticket>>,
         counters: &Arc<Counters>,
     ) -> Result<(Self, Names), StartError> {
         let own = key.public().to_peer_id();
@@ -83,7 +86,7 @@ impl Behaviour {
                 ping::Config::new().with_interval(timing.ping).with_timeout(timing.ping_timeout),
             ),
             kad: kademlia(own, kad_name.clone(), config.kad_server),
-            gossip: gossip::behaviour(config, topics)?,
+            gossip: gossip::behaviour(config, topics, Arc::clone(queue), Arc::clone(counters))?,
             sync: rpc(Protocol::Sync)?,
             probe: rpc(Protocol::Probe)?,
             command: rpc(Protocol::Command)?,

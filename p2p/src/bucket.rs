@@ -1,4 +1,4 @@
-//! A token bucket: how often one peer may ask. Integer arithmetic, time as an argument.
+//! A token bucket: how often one peer may ask, or how much it may send. Integer arithmetic, time as an argument.
 
 use std::time::{Duration, Instant};
 
@@ -23,17 +23,20 @@ impl TokenBucket {
 
     /// Takes one token; `false` if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens; `false`, and none taken, if there are fewer.
+    pub(crate) fn take_many(&mut self, tokens: u32, now: Instant) -> bool {
         // One token a second is one thousandth a millisecond, so whole milliseconds lose nothing.
         let elapsed = u64::try_from(now.saturating_duration_since(self.updated).as_millis()).unwrap_or(u64::MAX);
         if elapsed > 0 {
             self.level = self.level.saturating_add(elapsed.saturating_mul(self.per_second)).min(self.burst);
             self.updated = self.updated.checked_add(Duration::from_millis(elapsed)).unwrap_or(now);
         }
-        let enough = self.level >= TOKEN;
-        if enough {
-            self.level -= TOKEN;
-        }
-        enough
+        let left = self.level.checked_sub(u64::from(tokens).saturating_mul(TOKEN));
+        self.level = left.unwrap_or(self.level);
+        left.is_some()
     }
 }
 
@@ -58,6 +61,15 @@ mod tests {
                 taken += u64::from(bucket.take(start + Duration::from_millis(at)));
             }
             prop_assert!(taken * 1000 <= u64::from(burst) * 1000 + at * u64::from(rate));
+        }
+
+        #[test]
+        fn many_tokens_are_as_many_times_one(burst in 1u32..50, tokens in 0u32..60) {
+            let now = Instant::now();
+            let mut bucket = TokenBucket::new(burst, 0, now);
+            prop_assert_eq!(bucket.take_many(tokens, now), tokens <= burst);
+            let left = if tokens <= burst { burst - tokens } else { burst };
+            prop_assert_eq!((0..100).filter(|_| bucket.take(now)).count(), left as usize);
         }
 
         #[test]

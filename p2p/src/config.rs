@@ -77,12 +77,18 @@ pub struct Limits {
     pub min_peers: usize,
     /// Threads that run the gate.
     pub gate_threads: usize,
-    /// Gossip messages that may wait for the gate. More are ignored and counted as `busy`.
-    pub gate_queue: usize,
-    /// New gossip messages that one peer may bring in a burst.
+    /// Bytes of gossip messages of one class (a kind of topic, and proposals apart from votes) that may wait for the gate, 256 more
+    /// for each. The part of it that a peer may hold is the square of the part that is then left free. What has no room is dropped and
+    /// counted as `busy`.
+    pub gate_bytes: usize,
+    /// Gossip messages that one peer may bring in a burst.
     pub gossip_burst: u32,
-    /// New gossip messages that one peer may bring per second in the long run.
+    /// Gossip messages that one peer may bring per second in the long run.
     pub gossip_per_second: u32,
+    /// Bytes of gossip messages that one peer may bring in a burst.
+    pub gossip_bytes_burst: u32,
+    /// Bytes of gossip messages that one peer may bring per second in the long run.
+    pub gossip_bytes_per_second: u32,
     /// Events that may wait for the application, gossip and others counted apart.
     pub events: usize,
     /// Published messages that may wait for a peer to take them.
@@ -115,9 +121,11 @@ impl Default for Limits {
             target_peers: 48,
             min_peers: 4,
             gate_threads: 2,
-            gate_queue: 1024,
+            gate_bytes: 8 << 20,
             gossip_burst: 4096,
             gossip_per_second: 512,
+            gossip_bytes_burst: 32 << 20,
+            gossip_bytes_per_second: 4 << 20,
             events: 1024,
             outbox: 256,
             known_peers: 1024,

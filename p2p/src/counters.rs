@@ -9,7 +9,7 @@ use serde::Serialize;
 /// One count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Counter {
-    /// A topic's or protocol's kind, or `connections`, `peers`, `events`, `echo`.
+    /// A topic's or protocol's kind, or `gossip` (of no topic that there is), `connections`, `peers`, `events`, `echo`.
     pub group: &'static str,
     /// What happened. For gossip `accepted`, or the reason that the gate gave.
     pub reason: &'static str,

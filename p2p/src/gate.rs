@@ -1,14 +1,16 @@
 //! The gate: the application's check of every gossip message before it is passed on, on threads of its own.
 //!
 //! ```text
-//! event loop --job (bounded: full = ignored, "busy")--> gate threads --verdict--> event loop (forwards or drops)
-//!                                                             '-------item (waits for room)-----> application
+//! event loop --job (bounded in bytes: see `queue`)--> gate threads --verdict--> event loop (forwards or drops)
+//!                                                          '-------item (waits for room)-----> application
 //! ```
 //!
 //! A gate thread that waits for the application takes no jobs, so a slow application shows as `busy`, not as memory.
 
+mod queue;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::sync::Arc;
 use std::thread;
 
 use lucid_types::id::PublicKey;
@@ -20,6 +22,7 @@ use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::Event;
 use crate::topic::Topic;
+pub(crate) use queue::{Charge, Queue};
 
 /// What the gate thinks of a message. The reasons are a closed set of labels under which messages are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,12 @@ pub(crate) struct Job<K> {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl<K> Job<K> {
+    const fn charge(&self) -> Charge {
+        Charge::new(self.topic, self.from, self.bytes.len())
+    }
+}
+
 /// What the event loop must tell the sender's score and the other peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -58,14 +67,19 @@ pub(crate) enum Verdict {
     Reject,
 }
 
+/// What a thread has found.
+struct Judged<K> {
+    ticket: K,
+    verdict: Verdict,
+    charge: Charge,
+}
+
 /// The event loop's end of the pool. Dropping it ends the threads.
 pub(crate) struct Pool<K> {
-    jobs: std_mpsc::SyncSender<Job<K>>,
-    /// As many places as jobs may be open, so that gate threads never wait for the event loop.
-    verdicts: mpsc::Receiver<(K, Verdict)>,
-    /// Jobs handed over whose verdict has not been taken.
-    open: usize,
-    capacity: usize,
+    queue: Arc<Queue<K>>,
+    /// As many places as jobs may be open, so that gate threads never wait for the event loop: a job is charged until its verdict has
+    /// been taken.
+    verdicts: mpsc::Receiver<Judged<K>>,
 }
 
 impl<K: Send + 'static> Pool<K> {
@@ -74,20 +88,18 @@ impl<K: Send + 'static> Pool<K> {
     pub(crate) fn start<G: Gate>(
         gate: Arc<G>,
         threads: usize,
-        queue: usize,
+        queue: Arc<Queue<K>>,
         items: &mpsc::Sender<Event<G::Item>>,
         counters: &Arc<Counters>,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
-        let (threads, capacity) = (threads.max(1), queue.max(1));
-        let (jobs, inbox) = std_mpsc::sync_channel(capacity);
-        let (outbox, verdicts) = mpsc::channel(capacity);
-        let inbox = Arc::new(Mutex::new(inbox));
+        let (outbox, verdicts) = mpsc::channel(queue.jobs().max(1));
         let runtime = Handle::try_current().map_err(StartError::NoRuntime)?;
-        for n in 0..threads {
+        let pool = Self { queue, verdicts };
+        for n in 0..threads.max(1) {
             let worker = Worker {
                 gate: Arc::clone(&gate),
-                inbox: Arc::clone(&inbox),
+                queue: Arc::clone(&pool.queue),
                 outbox: outbox.clone(),
                 items: items.clone(),
                 counters: Arc::clone(counters),
@@ -99,33 +111,36 @@ impl<K: Send + 'static> Pool<K> {
                 .spawn(move || worker.run())
                 .map_err(|source| StartError::System { operation: "start a gate thread", source })?;
         }
-        Ok(Self { jobs, verdicts, open: 0, capacity })
+        Ok(pool)
     }
 
-    /// Hands a job over; gives it back when as many are open as may be.
-    pub(crate) fn submit(&mut self, job: Job<K>) -> Result<(), Job<K>> {
-        if self.open >= self.capacity {
+    /// Hands a job over; gives it back when there is no room for it.
+    pub(crate) fn submit(&self, job: Job<K>) -> Result<(), Job<K>> {
+        if !self.queue.has_room(&job.charge(), 0) {
             return Err(job);
         }
-        self.jobs.try_send(job).map_err(|e| match e {
-            std_mpsc::TrySendError::Full(job) | std_mpsc::TrySendError::Disconnected(job) => job,
-        })?;
-        self.open += 1;
+        self.queue.push(job);
         Ok(())
     }
 
     /// The next verdict; `None` when the threads have ended. Cancel-safe.
     pub(crate) async fn verdict(&mut self) -> Option<(K, Verdict)> {
-        let verdict = self.verdicts.recv().await?;
-        self.open = self.open.saturating_sub(1);
-        Some(verdict)
+        let Judged { ticket, verdict, charge } = self.verdicts.recv().await?;
+        self.queue.release(&charge);
+        Some((ticket, verdict))
+    }
+}
+
+impl<K> Drop for Pool<K> {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
 struct Worker<G: Gate, K> {
     gate: Arc<G>,
-    inbox: Arc<Mutex<std_mpsc::Receiver<Job<K>>>>,
-    outbox: mpsc::Sender<(K, Verdict)>,
+    queue: Arc<Queue<K>>,
+    outbox: mpsc::Sender<Judged<K>>,
     items: mpsc::Sender<Event<G::Item>>,
     counters: Arc<Counters>,
     stop: CancellationToken,
@@ -134,10 +149,8 @@ struct Worker<G: Gate, K> {
 
 impl<G: Gate, K> Worker<G, K> {
     fn run(self) {
-        loop {
-            // The lock is held while waiting: one thread waits for the next job, the others for the lock.
-            let job = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
+        while let Some(job) = self.queue.pop() {
+            let charge = job.charge();
             let admit = || self.gate.admit(job.from, job.topic, &job.bytes);
             let admission = catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
                 tracing::error!(topic = job.topic.kind(), "the gate panicked; the message is ignored");
@@ -150,7 +163,7 @@ impl<G: Gate, K> Worker<G, K> {
             };
             self.counters.add(job.topic.kind(), reason);
             // Others get the message before our own application does. There is room for every verdict.
-            if self.outbox.try_send((job.ticket, verdict)).is_err() {
+            if self.outbox.try_send(Judged { ticket: job.ticket, verdict, charge }).is_err() {
                 return;
             }
             if let Some(item) = item
@@ -177,6 +190,7 @@ impl<G: Gate, K> Worker<G, K> {
 mod tests {
     use std::sync::Barrier;
 
+    use super::queue::OVERHEAD;
     use super::*;
 
     /// Accepts what starts with `a`, ignores `i`, rejects `r`, panics at `p`, and at `b` waits for the test.
@@ -207,7 +221,8 @@ mod tests {
         let (items, mut events) = mpsc::channel(8);
         let (counters, stop) = (Arc::new(Counters::default()), CancellationToken::new());
         let gate = Arc::new(ByFirstByte(Barrier::new(2)));
-        let mut pool = Pool::start(gate, 1, 8, &items, &counters, &stop).unwrap();
+        let queue = Arc::new(Queue::new(1 << 20));
+        let mut pool = Pool::start(gate, 1, queue, &items, &counters, &stop).unwrap();
         for (ticket, bytes) in [(1, "p"), (2, "a1"), (3, "i"), (4, "r"), (5, "a2")] {
             assert!(pool.submit(job(ticket, bytes.as_bytes())).is_ok());
         }
@@ -228,7 +243,9 @@ mod tests {
         let (items, events) = mpsc::channel(1);
         let (counters, stop) = (Arc::new(Counters::default()), CancellationToken::new());
         let gate = Arc::new(ByFirstByte(Barrier::new(2)));
-        let mut pool = Pool::start(Arc::clone(&gate), 1, 2, &items, &counters, &stop).unwrap();
+        // Two messages of one byte of one peer.
+        let queue = Arc::new(Queue::new(6 * (OVERHEAD + 1)));
+        let mut pool = Pool::start(Arc::clone(&gate), 1, queue, &items, &counters, &stop).unwrap();
         assert!(pool.submit(job(1, b"b")).is_ok());
         gate.0.wait();
         assert_eq!(pool.verdict().await, Some((1, Verdict::Ignore)));
@@ -242,7 +259,7 @@ mod tests {
         assert_eq!(pool.submit(job(6, b"i")).map_err(|job| job.ticket), Err(6));
         stop.cancel();
         drop(items);
-        drop(pool.jobs);
+        pool.queue.close();
         while pool.verdicts.recv().await.is_some() {}
         drop(events);
     }

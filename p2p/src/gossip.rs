@@ -1,22 +1,33 @@
 //! Gossipsub as Lucid uses it: anonymous messages, content ids, our own validation, scoring.
 //!
 //! Messages carry no gossipsub author or signature: the signed envelope inside is checked once, by the gate. The
-//! publisher sends to every peer that takes the topic, and each peer forwards to its mesh, so in a fully connected
-//! network a message takes one hop and each peer is offered it by several others. The numbers are chosen so that no
+//! publisher sends short messages to every peer that takes the topic, and each peer forwards to its mesh, so in a fully connected
+//! network such a message takes one hop and each peer is offered it by several others. The numbers are chosen so that no
 //! score term can push out an honest peer on a machine that is merely slow.
 
+mod behaviour;
+mod intake;
+
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use libp2p::gossipsub::{
-    self, ConfigBuilder, MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
+    self, ConfigBuilder, MaxCountSubscriptionFilter, MessageAuthenticity, MessageId, PeerScoreParams,
     PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
     score_parameter_decay,
 };
 use lucid_types::id::NetworkId;
 
+pub(crate) use behaviour::Behaviour;
+use intake::Intake;
+
 use crate::config::MeshConfig;
+use crate::counters::Counters;
 use crate::error::StartError;
+use crate::gate::Queue;
+use crate::task::Ticket;
 use crate::topic::Topic;
 
 /// Peers of a topic's mesh that are wanted, tolerated at least and tolerated at most.
@@ -37,8 +48,12 @@ const ENVELOPE: usize = 512;
 const MAX_SUBSCRIPTIONS: usize = 64;
 /// From this score on a peer's messages are not looked at, and it is sent away.
 pub(crate) const GRAYLIST: f64 = -400.0;
+/// Below this score nothing is published to a peer.
+const PUBLISH_THRESHOLD: f64 = -200.0;
+/// What is added to the score of a peer that floods: whatever good it has done does not outweigh it.
+const EXPELLED: f64 = 2.0 * GRAYLIST;
 
-pub(crate) type Behaviour =
+type Gossipsub =
     gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>>;
 
 /// The topics that the node knows, by their hash on the wire.
@@ -55,6 +70,11 @@ impl Topics {
     pub(crate) fn get(&self, hash: &TopicHash) -> Option<Topic> {
         self.0.get(hash).copied()
     }
+
+    /// The hashes of those of a kind.
+    fn hashes(&self, is_of_kind: fn(&Topic) -> bool) -> Vec<TopicHash> {
+        self.0.iter().filter(|(_, topic)| is_of_kind(topic)).map(|(hash, _)| hash.clone()).collect()
+    }
 }
 
 /// The name on the wire, unhashed.
@@ -64,23 +84,37 @@ pub(crate) fn topic_hash(topic: &Topic, network: &NetworkId) -> TopicHash {
 
 /// BLAKE3 of the topic's length, the topic and the bytes, cut to 20 bytes: the same bytes in two topics are two
 /// messages.
-fn message_id(message: &Message) -> MessageId {
+fn content_id(topic: &TopicHash, data: &[u8]) -> MessageId {
     let mut hasher = blake3::Hasher::new();
-    let topic = message.topic.as_str().as_bytes();
-    hasher.update(&u64::try_from(topic.len()).unwrap_or(u64::MAX).to_le_bytes()).update(topic).update(&message.data);
+    let topic = topic.as_str().as_bytes();
+    hasher.update(&u64::try_from(topic.len()).unwrap_or(u64::MAX).to_le_bytes()).update(topic).update(data);
     MessageId::from(&hasher.finalize().as_bytes()[..20])
 }
 
-/// The behaviour, subscribed to the configured topics.
-pub(crate) fn behaviour(config: &MeshConfig, topics: &Topics) -> Result<Behaviour, StartError> {
+/// The behaviour, subscribed to the configured topics. It takes what `queue` has room for.
+pub(crate) fn behaviour(
+    config: &MeshConfig,
+    topics: &Topics,
+    queue: Arc<Queue<Ticket>>,
+    counters: Arc<Counters>,
+) -> Result<Behaviour, StartError> {
+    let nobody = PeerId::random();
+    let mut gossipsub = gossipsub(config, topics, nobody)?;
+    gossipsub.blacklist_peer(&nobody);
+    let intake = Intake::new(&config.limits, config.timing().ban);
+    Ok(Behaviour::new(gossipsub, topics.clone(), intake, queue, counters, nobody))
+}
+
+fn gossipsub(config: &MeshConfig, topics: &Topics, nobody: PeerId) -> Result<Gossipsub, StartError> {
     let fail = |problem: String| StartError::Gossip { problem };
     let largest = topics.0.values().map(Topic::max_bytes).max().unwrap_or_default();
     let mut builder = ConfigBuilder::default();
     builder
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(message_id)
-        .flood_publish(true)
+        .message_id_fn(move |message| behaviour::message_id(nobody, message))
+        // Short messages are: see `Behaviour::publish`.
+        .flood_publish(false)
         .mesh_n(MESH)
         .mesh_n_low(MESH_LOW)
         .mesh_n_high(MESH_HIGH)
@@ -98,14 +132,16 @@ pub(crate) fn behaviour(config: &MeshConfig, topics: &Topics) -> Result<Behaviou
         .max_publish_messages(512)
         .max_control_messages_sent(2048)
         .connection_handler_queue_len(1024);
-    // The caps of single topics are checked in the event loop, where they are counted.
+    for (hash, topic) in &topics.0 {
+        builder.max_transmit_size_for_topic(encoded_bytes(hash, topic.max_bytes()), hash.clone());
+    }
     let gossip_config = builder.build().map_err(|e| fail(e.to_string()))?;
     let filter = MaxCountSubscriptionFilter {
         filter: WhitelistSubscriptionFilter(topics.0.keys().cloned().collect::<HashSet<_>>()),
         max_subscribed_topics: MAX_SUBSCRIPTIONS,
         max_subscriptions_per_request: MAX_SUBSCRIPTIONS,
     };
-    let mut behaviour = Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, gossip_config, filter)
+    let mut behaviour = Gossipsub::new_with_subscription_filter(MessageAuthenticity::Anonymous, gossip_config, filter)
         .map_err(|e| fail(e.to_owned()))?;
     behaviour.with_peer_score(score(config, topics), thresholds()).map_err(fail)?;
     for topic in &config.topics {
@@ -116,10 +152,18 @@ pub(crate) fn behaviour(config: &MeshConfig, topics: &Topics) -> Result<Behaviou
     Ok(behaviour)
 }
 
+/// How long an anonymous message of so many bytes is in protobuf, which is what gossipsub bounds: two fields, each a tag of one
+/// byte, the length and the bytes.
+fn encoded_bytes(topic: &TopicHash, data: usize) -> usize {
+    let varint = |value: usize| value.checked_ilog2().map_or(1, |log| log as usize / 7 + 1);
+    let field = |bytes: usize| 1 + varint(bytes) + bytes;
+    field(data).saturating_add(field(topic.as_str().len()))
+}
+
 fn thresholds() -> PeerScoreThresholds {
     PeerScoreThresholds {
         gossip_threshold: -100.0,
-        publish_threshold: -200.0,
+        publish_threshold: PUBLISH_THRESHOLD,
         graylist_threshold: GRAYLIST,
         accept_px_threshold: 10.0,
         opportunistic_graft_threshold: 1.0,
@@ -165,17 +209,23 @@ fn score(config: &MeshConfig, topics: &Topics) -> PeerScoreParams {
 mod tests {
     use super::*;
 
-    fn message(topic: &str, data: &[u8]) -> Message {
-        Message { source: None, data: data.to_vec(), sequence_number: None, topic: TopicHash::from_raw(topic) }
+    #[test]
+    fn a_message_id_binds_topic_and_bytes() {
+        let id = |topic: &str, data: &[u8]| content_id(&TopicHash::from_raw(topic), data);
+        assert_eq!(id("ab", b"c").0.len(), 20);
+        assert_eq!(id("ab", b"c"), id("ab", b"c"));
+        assert_ne!(id("ab", b"c"), id("a", b"bc"));
+        assert_ne!(id("ab", b"c"), id("ab", b"d"));
     }
 
     #[test]
-    fn a_message_id_binds_topic_and_bytes() {
-        let id = message_id(&message("ab", b"c"));
-        assert_eq!(id.0.len(), 20);
-        assert_eq!(id, message_id(&message("ab", b"c")));
-        assert_ne!(id, message_id(&message("a", b"bc")));
-        assert_ne!(id, message_id(&message("ab", b"d")));
+    fn a_topics_cap_is_that_of_its_messages_encoding() {
+        let topic = TopicHash::from_raw("t".repeat(90));
+        for (data, bytes) in
+            [(0, 2 + 92), (127, 129 + 92), (128, 131 + 92), (16_383, 16_386 + 92), (16_384, 16_388 + 92)]
+        {
+            assert_eq!(encoded_bytes(&topic, data), bytes, "{data}");
+        }
     }
 
     /// A peer that is built from the page alone must come to the same ids, or it is disconnected.
@@ -198,7 +248,7 @@ mod tests {
             let topics = Topics::new(&config);
             assert!(score(&config, &topics).validate().is_ok());
             assert!(thresholds().validate().is_ok());
-            let behaviour = behaviour(&config, &topics).unwrap();
+            let behaviour = gossipsub(&config, &topics, PeerId::random()).unwrap();
             assert_eq!(behaviour.topics().count(), config.topics.len());
         }
     }

@@ -45,7 +45,10 @@ pub(crate) enum Command {
         peer: PublicKey,
         reply: oneshot::Sender<Result<EchoStream, StreamError>>,
     },
-    Trust(BTreeSet<PublicKey>),
+    Validators {
+        peers: BTreeSet<PublicKey>,
+        takes_part: bool,
+    },
 }
 
 /// Where the outcome of a request goes.
@@ -130,6 +133,14 @@ impl Mesh {
         outcome.await.unwrap_or(Err(PublishError::Stopped))
     }
 
+    /// Names the node keys of the validators: room is kept for them, beside the peers of the configuration, and nobody else takes part in
+    /// the [topics for them](Topic::is_for_validators). If this node
+    /// `takes_part`, it subscribes these topics, and sends what it publishes and forwards, in any topic, to all of these peers directly;
+    /// if not, it leaves them. Until this is called, the topics are like others. False if the mesh has stopped.
+    pub async fn set_validators(&self, peers: BTreeSet<PublicKey>, takes_part: bool) -> bool {
+        self.commands.send(Command::Validators { peers, takes_part }).await.is_ok()
+    }
+
     /// Sends a request and waits for the response: up to 10 s for a connection (known addresses first, then a lookup
     /// in the DHT), then up to the protocol's time-out.
     ///
@@ -184,12 +195,6 @@ impl Mesh {
         let (reply, outcome) = oneshot::channel();
         self.commands.send(Command::OpenEcho { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or_else(|_| Err(StreamError::Failed("the connection ended".to_owned())))
-    }
-
-    /// Replaces the peers for whom room is kept, beside those of the configuration: the validators of the current set. False if
-    /// the mesh has stopped.
-    pub async fn set_trusted(&self, peers: BTreeSet<PublicKey>) -> bool {
-        self.commands.send(Command::Trust(peers)).await.is_ok()
     }
 
     /// Bytes that peers' requests and the answers to them hold here now, protocol by protocol.

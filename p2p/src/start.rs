@@ -17,7 +17,7 @@ use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::Events;
-use crate::gate::{Gate, Pool};
+use crate::gate::{Gate, Pool, Queue};
 use crate::gossip::Topics;
 use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
@@ -58,7 +58,8 @@ fn start_with<G: Gate>(
     let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
     let mut bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
     let trusted = Trusted::new(bootstrap.iter().map(|(peer, _)| *peer).collect());
-    let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &counters)?;
+    let queue = Arc::new(Queue::new(config.limits.gate_bytes));
+    let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &queue, &counters)?;
     let requests = behaviour.requests();
     let configured = bootstrap.iter().map(|(_, address)| address.clone());
     let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
@@ -99,7 +100,7 @@ fn start_with<G: Gate>(
     let stop = CancellationToken::new();
     let (gossip_tx, gossip) = mpsc::channel(config.limits.events.max(1));
     let (others_tx, others) = mpsc::channel(config.limits.events.max(1));
-    let pool = Pool::start(gate, config.limits.gate_threads, config.limits.gate_queue, &gossip_tx, &counters, &stop)?;
+    let pool = Pool::start(gate, config.limits.gate_threads, queue, &gossip_tx, &counters, &stop)?;
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
     let (snapshot_tx, snapshot) = watch::channel(Snapshot::default());
     let mesh = Mesh {

@@ -161,7 +161,7 @@ impl<T: Send + 'static> MeshTask<T> {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                Some((ticket, verdict)) = self.pool.verdict() => self.on_verdict(ticket, verdict),
+                Some((ticket, verdict)) = self.pool.verdict() => self.on_verdict(&ticket, verdict),
                 Some(answer) = self.answers.next() => self.on_answer(answer),
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -185,7 +185,13 @@ impl<T: Send + 'static> MeshTask<T> {
             }
             Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
-            Command::Trust(peers) => self.trusted.name(peers.iter().filter_map(identity::to_peer_id).collect()),
+            Command::Validators { peers, takes_part } => {
+                let own = *self.swarm.local_peer_id();
+                let peers: HashSet<_> =
+                    peers.iter().filter_map(identity::to_peer_id).filter(|peer| *peer != own).collect();
+                self.trusted.name(peers.clone());
+                self.swarm.behaviour_mut().gossip.set_validators(peers, takes_part);
+            }
         }
     }
 

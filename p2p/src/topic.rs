@@ -45,6 +45,12 @@ impl Topic {
         }
     }
 
+    /// Whether validators alone take part in it, over connections among them: what is said in it is of use to nobody else, and what
+    /// others need of it stands in blocks.
+    pub const fn is_for_validators(&self) -> bool {
+        matches!(self, Self::Consensus | Self::Rebroadcasts | Self::Commitments)
+    }
+
     /// The kind without shard: the label under which messages are counted.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -43,7 +43,7 @@ pub enum DecodeError {
     /// The value has another encoding than these bytes.
     #[error("the encoding is not canonical")]
     NotCanonical,
-    /// An enum's variant that this version does not know.
+    /// An enum's variant that this version does not know, and a later one may have: see [`VARIANT_WINDOW`].
     #[error("a kind that this version does not know")]
     UnknownVariant,
     /// Not an encoding of the type at all.
@@ -92,9 +92,7 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, read) =
         bincode::serde::decode_from_slice::<T, Config>(bytes, config()).map_err(|error| match error {
             // How serde names it; bincode has no error of its own for it.
-            bincode::error::DecodeError::OtherString(text) if text.contains("variant index") => {
-                DecodeError::UnknownVariant
-            }
+            bincode::error::DecodeError::OtherString(text) if is_later_variant(&text) => DecodeError::UnknownVariant,
             error => DecodeError::Malformed(error),
         })?;
     if read != bytes.len() {
@@ -104,6 +102,18 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)
+}
+
+/// Variants beyond those known that a message of a later version may have: enums only grow at the end, by a few from version to
+/// version. Greater numbers are noise, not another version.
+pub const VARIANT_WINDOW: u64 = 64;
+
+/// Whether an error of serde's is about a variant within the window: "integer `9`, expected variant index 0 <= i < 3".
+fn is_later_variant(error: &str) -> bool {
+    let Some((found, expected)) = error.split_once("variant index") else { return false };
+    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).rfind(|it| !it.is_empty())?.parse::<u64>().ok();
+    let (Some(found), Some(known)) = (number(found), number(expected)) else { return false };
+    found.checked_sub(known).is_some_and(|beyond| beyond < VARIANT_WINDOW)
 }
 
 #[cfg(test)]
@@ -147,9 +157,14 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_told_from_nonsense() {
         use crate::message::ConsensusMessage;
-        let unknown = 77u32.to_le_bytes();
-        assert!(matches!(decode::<ConsensusMessage>(&unknown), Err(DecodeError::UnknownVariant)));
-        assert!(matches!(decode::<ConsensusMessage>(&1u32.to_le_bytes()), Err(DecodeError::Malformed(_))));
+        // Proposal, vote and wake are 0 to 2.
+        let of_kind = |kind: u32| decode::<ConsensusMessage>(&kind.to_le_bytes());
+        for later in [3, 2 + u32::try_from(VARIANT_WINDOW).unwrap()] {
+            assert!(matches!(of_kind(later), Err(DecodeError::UnknownVariant)), "{later}");
+        }
+        for nonsense in [1, 3 + u32::try_from(VARIANT_WINDOW).unwrap(), u32::MAX] {
+            assert!(matches!(of_kind(nonsense), Err(DecodeError::Malformed(_))), "{nonsense}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use lucid_consensus::ledger::table::{Draws, NodeKeys, Nodes, Nonces, PendingEpoc
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
-use lucid_types::codec::{Wire, encode};
+use lucid_types::codec::{VARIANT_WINDOW, Wire, encode};
 use lucid_types::command::{Action, Command as Order, Entry, NodeAction, Registration};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
@@ -320,11 +320,27 @@ fn garbage_is_malformed_whatever_its_topic() {
         let verdict = match kind {
             // Nothing but numbers, so any bytes of their length are one.
             Attestation | Commitments => "ignore future",
-            Kind::Proposal | Kind::Vote | Repeated | Command => "ignore unknown-kind",
-            Reveals | Proof => "reject malformed",
+            Kind::Proposal | Kind::Vote | Repeated | Command | Reveals | Proof => "reject malformed",
         };
         fixture.expect(kind, &noise, verdict);
         fixture.expect(kind, &good, "accept");
+    }
+}
+
+/// A mesh may hold nodes of two versions: what the later one has added is of no use to the earlier one, and no offence either.
+#[test]
+fn a_later_versions_kind_is_ignored_and_noise_is_rejected() {
+    let fixture = fixture();
+    let known = 3;
+    let of_kind = |kind: u32| [&kind.to_le_bytes()[..], &[7; 200]].concat();
+    let window = u32::try_from(VARIANT_WINDOW).unwrap();
+    for (kind, verdict) in [
+        (known, "ignore unknown-kind"),
+        (known + window - 1, "ignore unknown-kind"),
+        (known + window, "reject malformed"),
+        (u32::MAX, "reject malformed"),
+    ] {
+        assert_eq!(fixture.admit(Topic::Consensus, &of_kind(kind)), verdict, "{kind}");
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use libp2p::PeerId;
-use libp2p::gossipsub::{self, Message, MessageAcceptance, MessageId, PublishError as GossipError};
+use libp2p::gossipsub::{self, Message, MessageAcceptance, PublishError as GossipError};
 
-use super::peers::Use;
 use super::{MeshTask, Ticket};
 use crate::error::PublishError;
 use crate::gate::{Job, Verdict};
@@ -85,39 +83,26 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    /// Cheapest checks first; the gate does the rest elsewhere.
+    /// Its size, its peer's rate and the gate's room were looked at before gossipsub saw it.
     fn on_message(&mut self, ticket: Ticket, message: Message) {
-        let source = ticket.1;
         // Gossipsub shows messages of subscribed topics only, and the guard lets ed25519 keys in only.
-        let (Some(topic), Some(from)) = (self.topics.get(&message.topic), to_public_key(&source)) else {
-            return self.report(&ticket, Verdict::Ignore);
+        let (Some(topic), Some(from)) = (self.topics.get(&message.topic), to_public_key(&ticket.1)) else {
+            return self.on_verdict(&ticket, Verdict::Ignore);
         };
-        if message.data.len() > topic.max_bytes() {
-            self.counters.add(topic.kind(), "too-large");
-            return self.report(&ticket, Verdict::Reject);
-        }
-        if !self.may(source, Use::Gossip) {
-            self.counters.add(topic.kind(), "rate");
-            return self.report(&ticket, Verdict::Ignore);
-        }
         if let Err(job) = self.pool.submit(Job { ticket, from, topic, bytes: message.data }) {
+            // Something else has come between.
             self.counters.add(topic.kind(), "busy");
-            self.report(&job.ticket, Verdict::Ignore);
+            self.on_verdict(&job.ticket, Verdict::Ignore);
         }
     }
 
-    pub(super) fn on_verdict(&mut self, ticket: Ticket, verdict: Verdict) {
-        self.report(&ticket, verdict);
-    }
-
-    fn report(&mut self, (message, source): &(MessageId, PeerId), verdict: Verdict) {
+    pub(super) fn on_verdict(&mut self, ticket: &Ticket, verdict: Verdict) {
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Ignore => MessageAcceptance::Ignore,
             Verdict::Reject => MessageAcceptance::Reject,
         };
-        let known = self.swarm.behaviour_mut().gossip.report_message_validation_result(message, source, acceptance);
-        if !known {
+        if !self.swarm.behaviour_mut().gossip.report(ticket, acceptance) {
             // The gate took longer than messages are kept: nobody gets it from us.
             self.counters.add("events", "verdict-too-late");
         }

@@ -13,7 +13,6 @@ use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
 use crate::book::Source;
 use crate::bucket::TokenBucket;
-use crate::config::Limits;
 use crate::events::Event;
 use crate::gossip::GRAYLIST;
 use crate::identity::to_public_key;
@@ -75,7 +74,6 @@ impl Peer {
 /// How often one peer may do things.
 #[derive(Debug)]
 pub(super) struct Rates {
-    gossip: TokenBucket,
     requests: HashMap<Protocol, TokenBucket>,
     updates: TokenBucket,
     strikes: TokenBucket,
@@ -87,9 +85,8 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    fn new(limits: &Limits, now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
-            gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
             requests: HashMap::new(),
             updates: TokenBucket::new(UPDATES.0, UPDATES.1, now),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
@@ -117,7 +114,6 @@ impl Rates {
 /// What a rate is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Use {
-    Gossip,
     Request(Protocol),
     /// Says anew who it is.
     Update,
@@ -227,7 +223,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let boot = boot.unwrap_or_default();
         let boots = entry.connections.iter().filter_map(|c| c.boot.clone());
         if let Some(other) = boots.into_iter().find(|known| known != boot) {
-            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
             rates.used = now;
             if rates.replaces(boot, other) {
                 // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
@@ -390,13 +386,12 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    /// Whether `peer` may do this once more now. A peer that goes on asking after many refusals is sent away.
+    /// Whether `peer` may do this once more now. A peer that goes on after many refusals is sent away.
     pub(super) fn may(&mut self, peer: PeerId, what: Use) -> bool {
         let now = Instant::now();
-        let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+        let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
         rates.used = now;
         let bucket = match what {
-            Use::Gossip => &mut rates.gossip,
             Use::Update => &mut rates.updates,
             Use::Request(protocol) => rates.requests.entry(protocol).or_insert_with(|| {
                 let limits = protocol.limits();

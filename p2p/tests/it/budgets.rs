@@ -155,7 +155,7 @@ async fn a_full_pool_keeps_room_for_trusted_peers_and_lets_the_stalled_give_way(
     let stranger = Node::join(2, &victim).await;
     let trusted = Node::join(3, &victim).await;
     victim.wait_for_peers(2).await;
-    assert!(victim.mesh.set_trusted(BTreeSet::from([trusted.id()])).await);
+    assert!(victim.mesh.set_validators(BTreeSet::from([trusted.id()]), false).await);
     let (id, peer, mesh) = (victim.id(), libp2p_id(&victim), victim.mesh.clone());
     let mut attackers = Vec::new();
     for seed in 66..69 {
@@ -293,7 +293,7 @@ async fn strangers_streams_leave_room_for_trusted_peers() {
         nodes.push(Node::join(seed, &victim).await);
     }
     victim.wait_for_peers(3).await;
-    assert!(victim.mesh.set_trusted(BTreeSet::from([nodes[2].id()])).await);
+    assert!(victim.mesh.set_validators(BTreeSet::from([nodes[2].id()]), false).await);
     let mut held = Vec::new();
     for node in [0, 0, 2, 2] {
         within(nodes[node].mesh.connect(id, Duration::from_secs(20))).await.unwrap();

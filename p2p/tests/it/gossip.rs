@@ -101,6 +101,103 @@ async fn a_burst_reaches_a_full_mesh_of_ten() {
     }
 }
 
+/// As many nodes as that, each connected to each.
+async fn full_mesh(nodes: u8) -> Vec<Node> {
+    let mut mesh = vec![Node::start(0, config()).await];
+    for seed in 1..nodes {
+        mesh.push(Node::join(seed, &mesh[0]).await);
+    }
+    for node in &mesh {
+        node.wait_for_peers(usize::from(nodes) - 1).await;
+    }
+    mesh
+}
+
+/// Publishes at the first node; how many others got it from there, when all have got it.
+async fn direct(mesh: &mut [Node], message: &[u8]) -> usize {
+    let [publisher, others @ ..] = mesh else { panic!("nobody publishes") };
+    publisher.mesh.publish(Topic::Consensus, message.to_vec()).await.unwrap();
+    let mut direct = 0;
+    for node in others {
+        let bringer = node.next(|event| match event {
+            Event::Gossip { from, item, .. } => Some((from, item)),
+            _ => None,
+        });
+        let (from, item) = bringer.await;
+        assert_eq!(item, message);
+        direct += usize::from(from == publisher.id());
+    }
+    direct
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_are_sent_to_everybody_and_bodies_to_the_mesh_and_all_get_both() {
+    for nodes in [4, 21] {
+        let mut mesh = full_mesh(nodes).await;
+        let (mut most_votes, mut least_bodies) = (0, usize::MAX);
+        for n in 0..5 {
+            let (vote, body) = (vec![n; 200], vec![n; Topic::Consensus.max_bytes()]);
+            most_votes = most_votes.max(direct(&mut mesh, &vote).await);
+            least_bodies = least_bodies.min(direct(&mut mesh, &body).await);
+        }
+        // A forwarded vote may be there before the publisher's own, if the machine is slow.
+        assert!(most_votes > 16 || nodes == 4, "{most_votes} of {nodes}");
+        assert!(least_bodies <= 16, "{least_bodies} of {nodes}");
+    }
+}
+
+/// Names these nodes to all of them as the validators.
+async fn name_validators(to: &[&Node], validators: &[&Node]) {
+    let keys: BTreeSet<PublicKey> = validators.iter().map(|node| node.id()).collect();
+    for node in to {
+        assert!(node.mesh.set_validators(keys.clone(), keys.contains(&node.id())).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topics_of_validators_are_theirs_alone_and_follow_the_set() {
+    let mut nodes = full_mesh(3).await;
+    let [first, second, third] = nodes.as_mut_slice() else { panic!("three nodes") };
+    name_validators(&[first, second, third], &[first, second, third]).await;
+    // It has subscribed everything, and knows nothing of validators.
+    let mut outsider = Node::join(9, first).await;
+    outsider.wait_for_peers(3).await;
+    outsider.mesh.publish(Topic::Consensus, b"from outside".to_vec()).await.unwrap();
+    for node in [&*first, second, third] {
+        node.wait_for_count("consensus", "not-a-validator", 1).await;
+    }
+    first.mesh.publish(Topic::Consensus, b"a vote".to_vec()).await.unwrap();
+    for node in [&mut *second, third] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"a vote".to_vec()));
+    }
+    first.mesh.publish(Topic::Commands, b"a command".to_vec()).await.unwrap();
+    for node in [&mut *second, third, &mut outsider] {
+        assert_eq!(node.next_gossip().await, (Topic::Commands, b"a command".to_vec()));
+    }
+
+    // It becomes a validator: what it has subscribed counts now, without its subscribing anew.
+    let validators = [&*first, second, third, &outsider];
+    name_validators(&validators, &validators).await;
+    first.mesh.publish(Topic::Consensus, b"for all".to_vec()).await.unwrap();
+    for node in [&mut *second, third, &mut outsider] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"for all".to_vec()));
+    }
+    outsider.mesh.publish(Topic::Consensus, b"of the new one".to_vec()).await.unwrap();
+    for node in [&mut *first, second, third] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"of the new one".to_vec()));
+    }
+
+    // And one ceases to be one: it leaves the topics, and is heard in them no more.
+    name_validators(&[first, second, third, &outsider], &[first, second, &outsider]).await;
+    let before = first.count("consensus", "not-a-validator");
+    third.mesh.publish(Topic::Consensus, b"too late".to_vec()).await.unwrap();
+    first.wait_for_count("consensus", "not-a-validator", before + 1).await;
+    second.mesh.publish(Topic::Consensus, b"for three".to_vec()).await.unwrap();
+    second.mesh.publish(Topic::Commands, b"for four".to_vec()).await.unwrap();
+    assert_eq!(first.next_gossip().await, (Topic::Consensus, b"for three".to_vec()));
+    assert_eq!(third.next_gossip().await, (Topic::Commands, b"for four".to_vec()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_subscribers_get_a_topic() {
     let topics = BTreeSet::from([Topic::Commitments]);
@@ -130,7 +227,8 @@ impl Gate for Slow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_gate_holds_up_nothing_but_gossip() {
     let barrier = Arc::new(Barrier::new(2));
-    let limits = Limits { gate_threads: 1, gate_queue: 3, ..Limits::default() };
+    // Three messages of one byte of one peer.
+    let limits = Limits { gate_threads: 1, gate_bytes: 9 * 257, ..Limits::default() };
     let mut slow = Node::start_with(1, MeshConfig { limits, ..config() }, Slow(Arc::clone(&barrier))).await;
     let other = Node::join(2, &slow).await;
     other.wait_for_peers(1).await;

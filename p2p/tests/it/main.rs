@@ -1,5 +1,10 @@
 //! Real meshes on loopback sockets, several to a process.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and tell what they measure"
+)]
 #![expect(clippy::disallowed_methods, reason = "a test's runtime owns its tasks and ends with it")]
 
 mod addresses;
@@ -7,7 +12,10 @@ mod budgets;
 mod discovery;
 mod gossip;
 mod hostile;
+mod intake;
+mod memory;
 mod net;
 mod requests;
 mod restart;
 mod start;
+mod stranger;
