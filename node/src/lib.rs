@@ -15,6 +15,7 @@ pub mod history;
 pub mod home;
 pub mod node;
 pub mod payout;
+pub mod peering;
 pub mod peers;
 pub mod probe;
 pub mod proof;

@@ -50,6 +50,7 @@ use crate::home::{Home, Identity};
 use crate::node::keys::KeyWatch;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
+use crate::peering;
 use crate::peers;
 use crate::probe::{AttestationTable, Line, Served};
 use crate::router::Router;
@@ -206,8 +207,8 @@ impl Assembly {
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
         let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
         chain.spawn_plain("memory of peers", remember);
-        let trust = peers::trust_validators(mesh.clone(), head.clone(), chain.stop.clone());
-        chain.spawn_plain("watch of the validators' node keys", trust);
+        let peering = peering::follow(mesh.clone(), head.clone(), chain.stop.clone());
+        chain.spawn_plain("watch of the validators' node keys", peering);
 
         let snapshots = Arc::new(Snapshots::new(self.spec.fixed().snapshot_blocks, at_start));
         let (fetched_sender, fetched) = mpsc::channel(1);
@@ -462,14 +463,17 @@ impl Assembly {
 
     fn mesh_config(&self) -> anyhow::Result<MeshConfig> {
         let p2p = &self.config.p2p;
+        let usual = MeshConfig::new(*self.spec.id());
         Ok(MeshConfig {
+            // A validator joins the rest as soon as it finds that it is one: see `peering`.
+            topics: usual.topics.iter().copied().filter(|topic| !topic.is_for_validators()).collect(),
             listen: p2p.listen.clone(),
             external: p2p.external.clone(),
             bootstrap: p2p.bootstrap.clone(),
             saved_peers: peers::saved(&self.store)?,
             local: p2p.local,
             limits: self.limits(),
-            ..MeshConfig::new(*self.spec.id())
+            ..usual
         })
     }
 

@@ -1,19 +1,14 @@
-//! Remembers peers over restarts: a node finds the mesh again when its bootstrap node is gone. Names the validators to the mesh,
-//! which keeps room for them.
+//! Remembers peers over restarts: a node finds the mesh again when its bootstrap node is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lucid_consensus::ledger::state::State;
 use lucid_p2p::Mesh;
 use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::id::PublicKey;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::chain::head::Head;
 
 /// How often the connected peers are compared with those that are stored.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -37,43 +32,6 @@ pub fn saved(store: &Store) -> Result<Vec<String>, StorageError> {
     let peers = store.peers()?;
     let addresses = peers.iter().filter_map(|(_, bytes)| decode::<Addresses>(bytes).ok());
     Ok(addresses.flat_map(|addresses| addresses.0).collect())
-}
-
-/// Keeps room in the mesh for the validators of the next height, until `stop`: nobody else may fill it.
-pub async fn trust_validators(mesh: Mesh, mut head: watch::Receiver<Head>, stop: CancellationToken) {
-    let me = mesh.public_key();
-    let mut trusted = BTreeSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = other_validators(&mut head, &trusted) => match changed {
-                Some(validators) => trusted = validators,
-                None => return,
-            },
-        }
-        if !mesh.set_validators(trusted.clone(), trusted.contains(&me)).await {
-            return;
-        }
-    }
-}
-
-/// The node keys of the next height's validators, once they are not the known ones; `None` if the chain has ended.
-async fn other_validators(
-    head: &mut watch::Receiver<Head>,
-    known: &BTreeSet<PublicKey>,
-) -> Option<BTreeSet<PublicKey>> {
-    loop {
-        let validators = validator_keys(&head.borrow_and_update().state);
-        if validators != *known {
-            return Some(validators);
-        }
-        head.changed().await.ok()?;
-    }
-}
-
-fn validator_keys(state: &State) -> BTreeSet<PublicKey> {
-    let members = state.next_validators().members().iter();
-    members.filter_map(|validator| state.key_of(&validator.node)).collect()
 }
 
 /// Whether these are the bytes of a peer's record.
@@ -124,40 +82,12 @@ fn update(store: &Store, connected: BTreeMap<PublicKey, Vec<String>>) -> Result<
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use futures::FutureExt;
-    use lucid_consensus::ledger::table::Validators;
     use lucid_types::id::NetworkId;
-    use lucid_types::time::Height;
 
     use super::*;
-    use crate::chain::fixture::{Turnover, peers::within};
-    use crate::payout::testing::head;
 
     fn peer(n: u8) -> (PublicKey, Vec<String>) {
         (PublicKey::from_bytes([n; 32]), vec![format!("/ip4/127.0.0.1/tcp/{n}")])
-    }
-
-    #[tokio::test]
-    async fn room_is_kept_for_the_validators_of_each_next_height() {
-        let genesis = State::genesis(&Turnover::new(0).chain.spec);
-        let from = |height| genesis.changed(|rows| rows.put::<Validators>(&Height::new(height), Turnover::set(2)));
-        let keys = |n_changes| -> BTreeSet<PublicKey> {
-            let set = Turnover::set(n_changes);
-            set.members().iter().map(|member| PublicKey::from_bytes(*member.node.as_bytes())).collect()
-        };
-        let (heads, mut newest) = watch::channel(head(genesis.clone()));
-        let (none, old, new) = (BTreeSet::new(), keys(0), keys(2));
-        assert_eq!(within(other_validators(&mut newest, &none)).await.as_ref(), Some(&old));
-        // A change that is not in force yet, and none at all, are no news; the one that is in force is.
-        for state in [from(2), genesis.clone()] {
-            heads.send_replace(head(state));
-            assert!(other_validators(&mut newest, &old).now_or_never().is_none());
-        }
-        let change = async { drop(heads.send_replace(head(from(1)))) };
-        let (changed, ()) = within(async { tokio::join!(other_validators(&mut newest, &old), change) }).await;
-        assert_eq!(changed.as_ref(), Some(&new));
-        drop(heads);
-        assert_eq!(within(other_validators(&mut newest, &new)).await, None);
     }
 
     #[test]

@@ -29,12 +29,12 @@ use tokio::task::JoinSet;
 use crate::fixture::{genesis, node, signing_key, within};
 use crate::mesh::{Peer, peer_behind};
 
-/// The node under attack; validators 2 to 4 are the test's.
+/// The node under attack; the other validators are the test's. Each lie in a topic of validators has one of its own.
 const NODE: u8 = 1;
 const HONEST: u8 = 2;
 const LIAR: u8 = 3;
 const STRANGER: u8 = 99;
-const VALIDATORS: [u8; 4] = [NODE, HONEST, LIAR, 4];
+const LIARS: [u8; 17] = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
 /// Hears nothing, and blames nobody for it.
 struct Deaf;
@@ -46,11 +46,15 @@ impl Gate for Deaf {
     }
 }
 
+fn validators() -> Vec<u8> {
+    [NODE, HONEST, LIAR].into_iter().chain(LIARS).collect()
+}
+
 fn key(seed: u8) -> NodeKey {
     NodeKey::from_seed(&[seed; 32])
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -73,7 +77,7 @@ impl Drop for Running {
     }
 }
 
-fn lucid(home: &Path) -> Command {
+pub(crate) fn lucid(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("LUCID_") {
@@ -208,7 +212,7 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
 /// Whose turn it is in a round of block 1.
 fn turn(spec: &ChainSpec, round: u32) -> u8 {
     let proposer = State::genesis(spec).next_proposers().of(round).keys.id;
-    VALIDATORS.into_iter().find(|seed| signing_key(*seed).id() == proposer).unwrap()
+    validators().into_iter().find(|seed| signing_key(*seed).id() == proposer).unwrap()
 }
 
 /// A message, where it is sent, and what the node must say to it.
@@ -333,7 +337,7 @@ async fn publish(mesh: &Mesh, topic: Topic, bytes: Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
+    let genesis = genesis(Duration::from_secs(5), &validators());
     let mut running = start(&genesis).await;
     let network = running.network;
     let spec = ChainSpec::new(genesis.clone()).unwrap();
@@ -342,8 +346,10 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     // Every lie comes from a peer of its own: whoever is caught is not listened to any more.
     let lies = lies(&spec);
     let mut liars = Vec::new();
-    for (seed, lie) in (100..).zip(&lies) {
-        let liar = running.peer(seed).await;
+    let (mut validators, mut strangers) = (LIARS.into_iter(), 100..);
+    for lie in &lies {
+        let seed = if lie.topic.is_for_validators() { validators.next() } else { strangers.next() };
+        let liar = running.peer(seed.unwrap()).await;
         publish(&liar.mesh, lie.topic, lie.bytes.clone()).await;
         liars.push(liar);
     }
@@ -351,7 +357,13 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
         let what = format!("{} refused as {reason}", topic.kind());
         running.until(&what, async |running| running.count(topic.kind(), reason).await > 0).await;
     }
-    drop(liars);
+    // In the topics of validators others are not heard at all, whatever they say.
+    let stranger = running.peer(STRANGER).await;
+    publish(&stranger.mesh, Topic::Commitments, encode(&commitment(&network, HONEST, 1))).await;
+    running
+        .until("a stranger is not heard", async |running| running.count("commitments", "not-a-validator").await == 1)
+        .await;
+    drop((liars, stranger));
 
     // A validator that votes in every round there is, and proposes what nobody has.
     let liar = running.peer(LIAR).await;
@@ -391,7 +403,7 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_written_stops_nothing() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
+    let genesis = genesis(Duration::from_secs(5), &validators());
     // Every write to it fails, as on a full disk; that the node has started and stops are two.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut running = start_telling(&genesis, "info", full.into()).await;

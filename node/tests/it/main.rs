@@ -18,6 +18,7 @@ mod mesh;
 mod probe;
 mod proof;
 mod responder;
+mod roles;
 mod signer;
 mod storage;
 mod validation;
