@@ -234,7 +234,7 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let topic = topic_hash(&Topic::Commands, &NetworkId::from_bytes([7; 32]));
         let length = u64::try_from(topic.as_str().len()).unwrap().to_le_bytes();
-        let id = message_id(&message(topic.as_str(), b"abc"));
+        let id = content_id(&topic, b"abc");
         let page = include_str!("../../docs/src/wire.md");
         for text in [topic.as_str(), &hex(&length), &hex(&id.0), &hex(b"abc")] {
             assert!(page.contains(&format!("`{text}`")), "docs/src/wire.md does not have {text}");

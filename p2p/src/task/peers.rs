@@ -303,7 +303,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if let Some(observed) = observed {
             let unknown = doubtful.iter().filter(|address| !self.book.is_tellable(&peer, address));
             let unknown: Vec<_> = unknown.cloned().collect();
-            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
             let is_due = rates.reached_out.is_none_or(|last| now.duration_since(last) >= reach::PAUSE);
             if is_due && self.reaching.note(peer, observed, &unknown) {
                 rates.reached_out = Some(now);
