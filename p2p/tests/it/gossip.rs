@@ -134,15 +134,14 @@ async fn direct(mesh: &mut [Node], message: &[u8]) -> usize {
 async fn votes_are_sent_to_everybody_and_bodies_to_the_mesh_and_all_get_both() {
     for nodes in [4, 21] {
         let mut mesh = full_mesh(nodes).await;
-        let (mut most_votes, mut least_bodies) = (0, usize::MAX);
+        // More than a mesh holds have it from its author: at some time, for a forwarded one may be there first.
+        let wanted = if nodes == 4 { 1 } else { 17 };
+        let mut votes = (0u32..).map(|n| [&n.to_le_bytes()[..], &[7; 200]].concat());
+        within(async { while direct(&mut mesh, &votes.next().unwrap()).await < wanted {} }).await;
         for n in 0..5 {
-            let (vote, body) = (vec![n; 200], vec![n; Topic::Consensus.max_bytes()]);
-            most_votes = most_votes.max(direct(&mut mesh, &vote).await);
-            least_bodies = least_bodies.min(direct(&mut mesh, &body).await);
+            let of_body = direct(&mut mesh, &vec![n; Topic::Consensus.max_bytes()]).await;
+            assert!(of_body <= 16, "{of_body} of {nodes}");
         }
-        // A forwarded vote may be there before the publisher's own, if the machine is slow.
-        assert!(most_votes > 16 || nodes == 4, "{most_votes} of {nodes}");
-        assert!(least_bodies <= 16, "{least_bodies} of {nodes}");
     }
 }
 
