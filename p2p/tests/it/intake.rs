@@ -111,6 +111,18 @@ async fn a_full_gate_burns_no_id_and_blames_nobody() {
     assert_eq!(victim.next_gossip().await.1, announced()[7]);
 }
 
+/// Gossipsub reads 16 KiB by default, and a node offers more after a burst: its stream would be broken off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_messages_may_be_offered_as_a_node_offers() {
+    let mut victim = Node::start(1, config()).await;
+    let mut stranger = Stranger::connect(66, &victim).await;
+    let topic = name(Topic::Commands);
+    let offered: Vec<_> = (0..2048u32).map(|n| n.to_le_bytes().to_vec()).collect();
+    assert!(stranger.send(&have(&topic, &offered)).await);
+    assert!(stranger.send(&publish(&topic, b"after")).await);
+    assert_eq!(victim.next_gossip().await.1, b"after");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_asked_for_is_refused_counted_and_ends_in_expulsion() {
     let topics = BTreeSet::from([Topic::Commands]);
