@@ -28,7 +28,8 @@ impl Gate for Ignores {
 /// Whether an honest peer's message comes through after `first` has brought it, as the last of so many.
 async fn comes_through(attack: usize) -> bool {
     let first = NodeKey::from_seed(&[66; 32]).public_key();
-    let limits = Limits { gossip_burst: 50, gossip_per_second: 0, ..Limits::default() };
+    // One thread judges messages in the order in which they come.
+    let limits = Limits { gossip_burst: 50, gossip_per_second: 0, gate_threads: 1, ..Limits::default() };
     let mut victim = Node::start_with(1, MeshConfig { limits, ..config() }, Ignores(first)).await;
     let mut stranger = Stranger::connect(66, &victim).await;
     assert_eq!(stranger.key(), first);
