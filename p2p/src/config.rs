@@ -78,8 +78,8 @@ pub struct Limits {
     /// Threads that run the gate.
     pub gate_threads: usize,
     /// Bytes of gossip messages of one class (a kind of topic, and proposals apart from votes) that may wait for the gate, 256 more
-    /// for each. The part of it that a peer may hold is the square of the part that is then left free. What has no room is dropped and
-    /// counted as `busy`.
+    /// for each. The part of it that a validator may hold is the square of the part that is then left free; the same holds of others in
+    /// half of it, once validators are named. What has no room is dropped and counted as `busy`.
     pub gate_bytes: usize,
     /// Gossip messages that one peer may bring in a burst.
     pub gossip_burst: u32,

@@ -116,7 +116,8 @@ impl<K: Send + 'static> Pool<K> {
 
     /// Hands a job over; gives it back when there is no room for it.
     pub(crate) fn submit(&self, job: Job<K>) -> Result<(), Job<K>> {
-        if !self.queue.has_room(&job.charge(), 0) {
+        // How much of it is for its peer was looked at before.
+        if !self.queue.has_room(&job.charge(), 0, true) {
             return Err(job);
         }
         self.queue.push(job);

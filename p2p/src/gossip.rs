@@ -46,6 +46,10 @@ const SEEN: Duration = Duration::from_secs(60);
 const ENVELOPE: usize = 512;
 /// Topics that one peer may subscribe to, and changes in one RPC.
 const MAX_SUBSCRIPTIONS: usize = 64;
+/// Message ids that a node offers to a peer, or asks of it, at a time: as many come of a topic in a burst.
+const MAX_IDS: usize = 2048;
+/// Bytes of an RPC without its messages. So many ids fit, of 20 bytes with tag and length; else the peer would break off the stream.
+const MAX_CONTROL: usize = 22 * MAX_IDS + ENVELOPE;
 /// From this score on a peer's messages are not looked at, and it is sent away.
 pub(crate) const GRAYLIST: f64 = -400.0;
 /// Below this score nothing is published to a peer.
@@ -130,7 +134,8 @@ fn gossipsub(config: &MeshConfig, topics: &Topics, nobody: PeerId) -> Result<Gos
         .unsubscribe_backoff(Duration::from_secs(1))
         .max_transmit_size(largest.saturating_add(ENVELOPE))
         .max_publish_messages(512)
-        .max_control_messages_sent(2048)
+        .max_control_messages_sent(MAX_IDS)
+        .max_control_message_size(MAX_CONTROL)
         .connection_handler_queue_len(1024);
     for (hash, topic) in &topics.0 {
         builder.max_transmit_size_for_topic(encoded_bytes(hash, topic.max_bytes()), hash.clone());

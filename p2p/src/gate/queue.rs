@@ -2,7 +2,8 @@
 //!
 //! A class never waits for another one: bodies cannot starve votes. Within a class the part that a peer may hold is the square of the
 //! part that is then left free. So no number of peers fills it: of those that take all they can one after the other, the first gets
-//! 38 %, and *n* leave about one part in *n* + 1. (If a peer could hold as much as is left free, each would halve the rest.)
+//! 38 %, and *n* leave about one part in *n* + 1. (If a peer could hold as much as is left free, each would halve the rest.) Peers that
+//! are not trusted share half of the class: whatever they hold, a trusted one may hold an eighth of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -118,15 +119,15 @@ impl<K> Queue<K> {
     }
 
     /// Whether a message may wait, beside others of the same peer and class of which `taken` bytes have been told that they may,
-    /// and which are not here yet.
-    pub(crate) fn has_room(&self, charge: &Charge, taken: usize) -> bool {
+    /// and which are not here yet. There is more room for peers that are trusted.
+    pub(crate) fn has_room(&self, charge: &Charge, taken: usize, is_trusted: bool) -> bool {
         let state = self.state();
         let class = &state.classes[charge.class as usize];
         let wanted = charge.bytes.saturating_add(taken);
         let held = class.of_peers.get(&charge.from).copied().unwrap_or_default();
-        let free = self.capacity.saturating_sub(class.bytes).saturating_sub(wanted) as u128;
-        let capacity = self.capacity as u128;
-        held.saturating_add(wanted) as u128 * capacity <= free * free
+        let capacity = if is_trusted { self.capacity } else { self.capacity / 2 };
+        let free = capacity.saturating_sub(class.bytes).saturating_sub(wanted) as u128;
+        held.saturating_add(wanted) as u128 * capacity as u128 <= free * free
     }
 
     /// Lets a job wait. For the bound, ask [`Self::has_room`] first.
@@ -196,7 +197,7 @@ mod tests {
 
     /// Pushes a job if there is room.
     fn offer(queue: &Queue<u32>, job: Job<u32>) -> bool {
-        let has_room = queue.has_room(&job.charge(), 0);
+        let has_room = queue.has_room(&job.charge(), 0, true);
         if has_room {
             queue.push(job);
         }
@@ -226,7 +227,23 @@ mod tests {
         }
         assert!(offer(&queue, job(0, 99, Topic::Commands, 4 << 10)), "there is room for who holds nothing");
         assert!(!offer(&queue, job(0, 1, Topic::Commands, 1 << 10)), "and none for who holds much");
-        assert!(queue.has_room(&job(0, 1, Topic::Evidence, 1 << 10).charge(), 0), "other classes are as they were");
+        assert!(
+            queue.has_room(&job(0, 1, Topic::Evidence, 1 << 10).charge(), 0, true),
+            "other classes are as they were"
+        );
+    }
+
+    #[test]
+    fn those_who_are_not_trusted_leave_room_for_those_who_are() {
+        let queue = Queue::new(8 << 20);
+        let reveal = |from| job(0, from, Topic::Reveals, 128 << 10);
+        for stranger in 1..=100 {
+            while queue.has_room(&reveal(stranger).charge(), 0, false) {
+                queue.push(reveal(stranger));
+            }
+        }
+        let of_validator = (0..100).take_while(|_| offer(&queue, reveal(200))).count();
+        assert!(of_validator * (128 << 10) >= 1 << 20, "{of_validator} messages");
     }
 
     #[test]
@@ -235,13 +252,13 @@ mod tests {
         let queue = Queue::new(6 * (OVERHEAD + 100));
         assert!(offer(&queue, job(1, 1, Topic::Commands, 100)));
         let charge = job(2, 1, Topic::Commands, 100).charge();
-        assert!(queue.has_room(&charge, 0));
-        assert!(!queue.has_room(&charge, OVERHEAD + 100), "those that are on their way count");
+        assert!(queue.has_room(&charge, 0, true));
+        assert!(!queue.has_room(&charge, OVERHEAD + 100, true), "those that are on their way count");
         assert!(offer(&queue, job(2, 1, Topic::Commands, 100)));
         assert_eq!(queue.pop().unwrap().ticket, 1);
-        assert!(!queue.has_room(&charge, 0), "it is only being judged");
+        assert!(!queue.has_room(&charge, 0, true), "it is only being judged");
         queue.release(&charge);
-        assert!(queue.has_room(&charge, 0));
+        assert!(queue.has_room(&charge, 0, true));
     }
 
     #[test]

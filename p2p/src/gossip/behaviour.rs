@@ -160,6 +160,7 @@ impl Behaviour {
     /// What of a peer's messages gossipsub is to see.
     fn take(&mut self, peer: PeerId, messages: Vec<RawMessage>) -> Vec<RawMessage> {
         let now = Instant::now();
+        let is_trusted = self.validators.as_ref().is_none_or(|validators| validators.contains(&peer));
         // What was taken of this RPC is not in the gate's queue yet.
         let mut coming = HashMap::new();
         let mut taken = Vec::with_capacity(messages.len());
@@ -184,7 +185,7 @@ impl Behaviour {
             let (Some(topic), Some(from)) = (topic, to_public_key(&peer)) else { continue };
             let charge = Charge::new(topic, from, message.data.len());
             let of_class = coming.entry(charge.class()).or_insert(0);
-            if self.queue.has_room(&charge, *of_class) {
+            if self.queue.has_room(&charge, *of_class, is_trusted) {
                 *of_class += charge.bytes();
                 taken.push(message);
             } else {

@@ -107,7 +107,7 @@ async fn identify_messages_do_not_bloat_what_the_victim_tells_of_others() {
     attacker.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
     let mut pushed = 0;
     within(async {
-        while pushed < 40 {
+        while pushed < 100 {
             match attacker.select_next_some().await {
                 SwarmEvent::Behaviour(StrangerEvent::Identify(
                     identify::Event::Received { .. } | identify::Event::Pushed { .. },
@@ -129,20 +129,19 @@ async fn identify_messages_do_not_bloat_what_the_victim_tells_of_others() {
     .await;
     let running = run(attacker);
     victim.wait_for_count("peers", "identify-rate", 1).await;
-    let fresh = Node::join(9, &victim).await;
-    let found =
-        |peers: &[lucid_p2p::PeerInfo]| honest.iter().all(|node| peers.iter().any(|peer| peer.key == node.id()));
-    assert!(within(fresh.mesh.wait_for_peers(found)).await);
+    let found = found_through(&victim, PeerId::random()).await;
+    let is_found = |node: &Node| found.iter().any(|peer| peer.peer_id.to_string() == node.mesh.peer_id());
+    assert!(honest.iter().all(is_found), "only {found:?} through the victim");
     running.abort();
 }
 
-/// What the node tells of another one.
-async fn told(asked: &Node, of: &Node) -> Vec<String> {
+/// The peers nearest to `key` that a stranger finds who knows one node.
+async fn found_through(node: &Node, key: PeerId) -> Vec<kad::PeerInfo> {
     let (mut stranger, _) = stranger(70).await;
-    let address = asked.mesh.listen_addresses()[0].parse::<Multiaddr>().unwrap();
-    let (asked, of): (PeerId, PeerId) = (asked.mesh.peer_id().parse().unwrap(), of.mesh.peer_id().parse().unwrap());
-    stranger.behaviour_mut().kad.add_address(&asked, address);
-    stranger.behaviour_mut().kad.get_closest_peers(of);
+    let address = node.mesh.listen_addresses().into_iter().find(|address| address.contains("/tcp/")).unwrap();
+    let kad = &mut stranger.behaviour_mut().kad;
+    kad.add_address(&node.mesh.peer_id().parse().unwrap(), address.parse().unwrap());
+    kad.get_closest_peers(key);
     within(async {
         loop {
             if let SwarmEvent::Behaviour(StrangerEvent::Kad(kad::Event::OutboundQueryProgressed {
@@ -150,12 +149,18 @@ async fn told(asked: &Node, of: &Node) -> Vec<String> {
                 ..
             })) = stranger.select_next_some().await
             {
-                let found = found.peers.into_iter().filter(|peer| peer.peer_id == of);
-                return found.flat_map(|peer| peer.addrs).map(|address| address.to_string()).collect();
+                return found.peers;
             }
         }
     })
     .await
+}
+
+/// What the node tells of another one.
+async fn told(asked: &Node, of: &Node) -> Vec<String> {
+    let of = of.mesh.peer_id().parse().unwrap();
+    let found = found_through(asked, of).await.into_iter().filter(|peer| peer.peer_id == of);
+    found.flat_map(|peer| peer.addrs).map(|address| address.to_string()).collect()
 }
 
 /// A peer that came over IPv4 is told on with the IPv6 address at which it was reached, and not with one at which nobody is.

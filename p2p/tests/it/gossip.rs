@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier};
 use lucid_p2p::{Admission, Event, Gate, Limits, MeshConfig, Protocol, PublishError, Published, Topic};
 use lucid_types::id::PublicKey;
 
-use crate::net::{Node, config, within};
+use crate::net::{Node, config, until, within};
+use crate::stranger::{Stranger, name, publish, subscribe};
 
 /// Without lookups a line stays a line.
 fn blind(bootstrap: Vec<String>) -> MeshConfig {
@@ -113,36 +114,47 @@ async fn full_mesh(nodes: u8) -> Vec<Node> {
     mesh
 }
 
-/// Publishes at the first node; how many others got it from there, when all have got it.
-async fn direct(mesh: &mut [Node], message: &[u8]) -> usize {
-    let [publisher, others @ ..] = mesh else { panic!("nobody publishes") };
-    publisher.mesh.publish(Topic::Consensus, message.to_vec()).await.unwrap();
-    let mut direct = 0;
-    for node in others {
-        let bringer = node.next(|event| match event {
-            Event::Gossip { from, item, .. } => Some((from, item)),
-            _ => None,
-        });
-        let (from, item) = bringer.await;
-        assert_eq!(item, message);
-        direct += usize::from(from == publisher.id());
-    }
-    direct
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn votes_are_sent_to_everybody_and_bodies_to_the_mesh_and_all_get_both() {
+async fn votes_and_bodies_reach_every_validator_of_few_and_of_many() {
     for nodes in [4, 21] {
         let mut mesh = full_mesh(nodes).await;
-        // More than a mesh holds have it from its author: at some time, for a forwarded one may be there first.
-        let wanted = if nodes == 4 { 1 } else { 17 };
-        let mut votes = (0u32..).map(|n| [&n.to_le_bytes()[..], &[7; 200]].concat());
-        within(async { while direct(&mut mesh, &votes.next().unwrap()).await < wanted {} }).await;
-        for n in 0..5 {
-            let of_body = direct(&mut mesh, &vec![n; Topic::Consensus.max_bytes()]).await;
-            assert!(of_body <= 16, "{of_body} of {nodes}");
+        let all: Vec<&Node> = mesh.iter().collect();
+        name_validators(&all, &all).await;
+        for message in [vec![1; 200], vec![2; Topic::Consensus.max_bytes()]] {
+            let [publisher, others @ ..] = mesh.as_mut_slice() else { panic!("nobody publishes") };
+            publisher.mesh.publish(Topic::Consensus, message.clone()).await.unwrap();
+            for node in others {
+                assert!(node.next_gossip().await == (Topic::Consensus, message.clone()));
+            }
+        }
+        for node in mesh {
+            node.stop().await;
         }
     }
+}
+
+/// Peers that pass nothing on show what is sent to them directly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_messages_go_to_everybody_and_long_ones_to_the_mesh() {
+    const PEERS: usize = 24;
+    let mut publisher = Node::start(1, config()).await;
+    let mut peers = Vec::new();
+    for seed in 0..PEERS {
+        let mut peer = Stranger::connect(100 + u8::try_from(seed).unwrap(), &publisher).await;
+        assert!(peer.send(&subscribe(&name(Topic::Reveals))).await);
+        // What it says after that shows that the publisher has heard of it.
+        let hello = format!("hello {seed}").into_bytes();
+        assert!(peer.send(&publish(&name(Topic::Commands), &hello)).await);
+        assert_eq!(publisher.next_gossip().await, (Topic::Commands, hello));
+        peers.push(peer);
+    }
+    let (long, short) = ([7; (16 << 10) + 1], b"a short one after it");
+    publisher.mesh.publish(Topic::Reveals, long.to_vec()).await.unwrap();
+    publisher.mesh.publish(Topic::Reveals, short.to_vec()).await.unwrap();
+    // A peer that has the second has been sent the first, or will not be.
+    within(until(|| peers.iter().all(|peer| peer.has_heard(short)))).await;
+    let got = peers.iter().filter(|peer| peer.has_heard(&long)).count();
+    assert!((8..=16).contains(&got), "{got} of {PEERS}");
 }
 
 /// Names these nodes to all of them as the validators.
@@ -192,8 +204,11 @@ async fn the_topics_of_validators_are_theirs_alone_and_follow_the_set() {
     third.mesh.publish(Topic::Consensus, b"too late".to_vec()).await.unwrap();
     first.wait_for_count("consensus", "not-a-validator", before + 1).await;
     second.mesh.publish(Topic::Consensus, b"for three".to_vec()).await.unwrap();
+    for node in [&mut *first, &mut outsider] {
+        assert_eq!(node.next_gossip().await, (Topic::Consensus, b"for three".to_vec()));
+    }
     second.mesh.publish(Topic::Commands, b"for four".to_vec()).await.unwrap();
-    assert_eq!(first.next_gossip().await, (Topic::Consensus, b"for three".to_vec()));
+    assert_eq!(first.next_gossip().await, (Topic::Commands, b"for four".to_vec()));
     assert_eq!(third.next_gossip().await, (Topic::Commands, b"for four".to_vec()));
 }
 

@@ -28,7 +28,8 @@ impl Gate for Ignores {
 /// Whether an honest peer's message comes through after `first` has brought it, as the last of so many.
 async fn comes_through(attack: usize) -> bool {
     let first = NodeKey::from_seed(&[66; 32]).public_key();
-    let limits = Limits { gossip_burst: 50, gossip_per_second: 0, ..Limits::default() };
+    // One thread judges messages in the order in which they come.
+    let limits = Limits { gossip_burst: 50, gossip_per_second: 0, gate_threads: 1, ..Limits::default() };
     let mut victim = Node::start_with(1, MeshConfig { limits, ..config() }, Ignores(first)).await;
     let mut stranger = Stranger::connect(66, &victim).await;
     assert_eq!(stranger.key(), first);
@@ -109,6 +110,18 @@ async fn a_full_gate_burns_no_id_and_blames_nobody() {
     another.wait_for_peers(1).await;
     another.mesh.publish(Topic::Commands, announced()[7].clone()).await.unwrap();
     assert_eq!(victim.next_gossip().await.1, announced()[7]);
+}
+
+/// Gossipsub reads 16 KiB by default, and a node offers more after a burst: its stream would be broken off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_messages_may_be_offered_as_a_node_offers() {
+    let mut victim = Node::start(1, config()).await;
+    let mut stranger = Stranger::connect(66, &victim).await;
+    let topic = name(Topic::Commands);
+    let offered: Vec<_> = (0..2048u32).map(|n| n.to_le_bytes().to_vec()).collect();
+    assert!(stranger.send(&have(&topic, &offered)).await);
+    assert!(stranger.send(&publish(&topic, b"after")).await);
+    assert_eq!(victim.next_gossip().await.1, b"after");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! A peer without gossipsub that writes its frames by hand, as an implementation of somebody else's may.
 
+use std::sync::{Arc, Mutex};
+
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
@@ -22,6 +24,7 @@ struct Behaviour {
 pub(crate) struct Stranger {
     key: PublicKey,
     stream: Stream,
+    heard: Arc<Mutex<Vec<u8>>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -59,20 +62,30 @@ impl Stranger {
                 swarm.select_next_some().await;
             }
         });
-        // What the victim says is read, and that is all.
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let hears = Arc::clone(&heard);
         let reading = tokio::spawn(async move {
             while let Some((_, mut stream)) = incoming.next().await {
-                let mut unwanted = vec![0; 64 << 10];
-                while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {}
+                let mut bytes = vec![0; 64 << 10];
+                while let Ok(read) = stream.read(&mut bytes).await
+                    && read > 0
+                {
+                    hears.lock().unwrap().extend(&bytes[..read]);
+                }
             }
         });
         let stream = within(control.open_stream(peer, MESHSUB)).await.unwrap();
         let key = PublicKey::from_bytes(own[own.len() - 32..].try_into().unwrap());
-        Self { key, stream, tasks: [running, reading] }
+        Self { key, stream, heard, tasks: [running, reading] }
     }
 
     pub(crate) const fn key(&self) -> PublicKey {
         self.key
+    }
+
+    /// Whether the victim has said this, in whatever frame.
+    pub(crate) fn has_heard(&self, bytes: &[u8]) -> bool {
+        self.heard.lock().unwrap().windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// Sends an RPC; `false` if the victim has hung up.
@@ -91,6 +104,11 @@ impl Drop for Stranger {
 /// The name of a topic on the wire.
 pub(crate) fn name(topic: Topic) -> String {
     format!("/lucid/{NETWORK}/{topic}/1")
+}
+
+/// An RPC that subscribes a topic.
+pub(crate) fn subscribe(topic: &str) -> Vec<u8> {
+    field(1, &[vec![1 << 3, 1], field(2, topic.as_bytes())].concat())
 }
 
 /// An RPC that publishes a message.
