@@ -4,7 +4,7 @@
 //! bytes mean is decided by the [`Gate`] and by whoever takes the [`Events`].
 //!
 //! ```text
-//!  Mesh (handle) --commands--> MeshTask (event loop: swarm, address book, outbox) --> Events
+//!  Mesh (handle) --commands--> MeshTask (event loop: swarm, peer manager, outbox) --> Events
 //!                                   |  gossip messages                                  ^
 //!                                   v                                                   |
 //!                              gate threads: Gate::admit -------- accepted items -------+
@@ -15,7 +15,6 @@
 
 mod addr;
 mod behaviour;
-mod book;
 mod bucket;
 mod budget;
 mod config;
@@ -28,6 +27,7 @@ mod gate;
 mod gossip;
 mod guard;
 mod identity;
+mod manager;
 mod mesh;
 mod outbox;
 mod protocol;
@@ -37,7 +37,7 @@ mod task;
 mod topic;
 mod trusted;
 
-pub use addr::{Transport, bootstrap_node, is_private_address};
+pub use addr::{Transport, address_group, bootstrap_node, is_private_address};
 pub use config::{Limits, MeshConfig};
 pub use counters::Counter;
 pub use echo::EchoStream;
@@ -45,7 +45,7 @@ pub use error::{PublishError, RequestError, StartError, StreamError};
 pub use events::{Event, Events, Responder};
 pub use gate::{Admission, Gate};
 pub use identity::peer_id_string;
-pub use mesh::{Direction, Mesh, PeerInfo, Published};
+pub use mesh::{Direction, Mesh, PeerClass, PeerInfo, PeerWhy, Published};
 pub use protocol::{Protocol, ProtocolLimits};
 pub use start::{Started, start, wait_until_free};
 pub use task::MeshTask;

@@ -16,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addr::{self, Transport};
 use crate::behaviour::Behaviour;
-use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::Events;
 use crate::gate::{Gate, Pool};
 use crate::gossip::Topics;
+use crate::guard::PeerManager;
 use crate::identity::to_public_key;
+use crate::manager::{Bounds, Source};
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
 use crate::trusted::Trusted;
@@ -58,19 +59,21 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
     let bootstrap: Vec<_> = bootstrap.collect::<Result<_, _>>()?;
     let trusted = Trusted::new(bootstrap.iter().map(|(peer, _)| *peer).collect());
-    let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &counters)?;
-    let requests = behaviour.requests();
-    let mut swarm = swarm(key, behaviour, config.timing())?;
-
+    let bounds = Bounds::new(&config.limits, config.local);
+    let mut manager = PeerManager::new(own, bounds, config.timing(), random()?);
     let now = Instant::now();
-    let mut book = Book::new(own, config.timing(), config.limits.known_peers);
     for (peer, address) in bootstrap.into_iter().filter(|(peer, _)| *peer != own) {
-        book.pin(peer, address, now);
+        manager.configure(now, peer, address);
     }
     for text in &config.saved_peers {
         let (peer, address) = addr::parse_with_peer("saved_peers", text)?;
-        book.learn(peer, [address], crate::book::Source::Verified, now);
+        manager.learn(now, peer, [address], Source::Saved);
     }
+    // Tells this run from the one before, so that peers notice a restart while old connections still look alive.
+    let boot_id = u64::from_le_bytes(random()?).to_string();
+    let (mut behaviour, names) = Behaviour::new(&key, &boot_id, &config, &topics, &trusted, manager, &counters)?;
+    let requests = behaviour.requests();
+    let mut swarm = swarm(key, behaviour, config.timing())?;
     for text in &config.external {
         swarm.add_external_address(addr::split_peer(addr::parse("external", text)?).1);
     }
@@ -98,7 +101,6 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
         names,
         topics,
         trusted,
-        book,
         pool,
         commands,
         events: others_tx,
@@ -109,12 +111,11 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     Ok((mesh, Events { gossip, others }, MeshTask::new(parts)))
 }
 
-/// Tells this run from the one before, so that peers notice a restart while old connections still look alive.
-fn boot_id() -> Result<String, StartError> {
-    let mut bytes = [0; 8];
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|e| StartError::System { operation: "draw random bytes", source: io::Error::other(e) })?;
-    Ok(u64::from_le_bytes(bytes).to_string())
+    Ok(bytes)
 }
 
 fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Behaviour>, StartError> {

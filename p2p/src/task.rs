@@ -6,7 +6,7 @@ mod gossip;
 mod peers;
 mod requests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,12 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, Names};
-use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::events::Event;
 use crate::gate::Pool;
 use crate::gossip::Topics;
+use crate::guard::PeerManager;
 use crate::mesh::{Command, Snapshot};
 use crate::outbox::Outbox;
 use crate::protocol::Protocol;
@@ -53,7 +53,6 @@ pub(crate) struct Parts<T> {
     pub(crate) names: Names,
     pub(crate) topics: Topics,
     pub(crate) trusted: Trusted,
-    pub(crate) book: Book<PeerId, Multiaddr>,
     pub(crate) pool: Pool<Ticket>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event<T>>,
@@ -71,7 +70,6 @@ pub struct MeshTask<T> {
     names: Names,
     topics: Topics,
     trusted: Trusted,
-    book: Book<PeerId, Multiaddr>,
     pool: Pool<Ticket>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event<T>>,
@@ -96,8 +94,7 @@ pub struct MeshTask<T> {
 
 impl<T: Send + 'static> MeshTask<T> {
     pub(crate) fn new(parts: Parts<T>) -> Self {
-        let Parts { swarm, config, names, topics, trusted, book, pool, commands, events, snapshot, counters, stop } =
-            parts;
+        let Parts { swarm, config, names, topics, trusted, pool, commands, events, snapshot, counters, stop } = parts;
         let timing = config.timing();
         let now = Instant::now();
         Self {
@@ -106,7 +103,6 @@ impl<T: Send + 'static> MeshTask<T> {
             names,
             topics,
             trusted,
-            book,
             pool,
             commands,
             events,
@@ -160,8 +156,20 @@ impl<T: Send + 'static> MeshTask<T> {
             }
             Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
-            Command::Trust(peers) => self.trusted.name(peers.iter().filter_map(identity::to_peer_id).collect()),
+            Command::Trust(peers) => {
+                let peers: HashSet<_> = peers.iter().filter_map(identity::to_peer_id).collect();
+                self.trusted.name(peers.clone());
+                self.manager().set_validators(peers);
+            }
+            Command::Why { reply } => {
+                let _gone = reply.send(self.why());
+            }
         }
+    }
+
+    /// Who is who, and who may do what.
+    fn manager(&mut self) -> &mut PeerManager {
+        &mut self.swarm.behaviour_mut().guard.manager
     }
 
     fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {

@@ -107,6 +107,9 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     pub(super) fn on_verdict(&mut self, ticket: Ticket, verdict: Verdict) {
+        if matches!(verdict, Verdict::Accept) {
+            self.manager().useful(Instant::now(), &ticket.1);
+        }
         self.report(&ticket, verdict);
     }
 

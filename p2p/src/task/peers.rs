@@ -11,13 +11,13 @@ use libp2p::{Multiaddr, PeerId, identify, ping};
 use super::{MeshTask, with_peer};
 use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
-use crate::book::Source;
 use crate::bucket::TokenBucket;
 use crate::config::Limits;
 use crate::events::Event;
 use crate::gossip::GRAYLIST;
 use crate::identity::to_public_key;
-use crate::mesh::{Direction, PeerInfo, Snapshot};
+use crate::manager::Why;
+use crate::mesh::{Direction, PeerInfo, PeerWhy, Snapshot};
 use crate::protocol::Protocol;
 
 /// Refusals for asking too often that a peer may collect in a burst, and per second, before it is shut out.
@@ -117,8 +117,6 @@ impl<T: Send + 'static> MeshTask<T> {
             ConnectedPoint::Dialer { address, .. } => (Direction::Outbound, address),
             ConnectedPoint::Listener { send_back_addr, .. } => (Direction::Inbound, send_back_addr),
         };
-        let dialled = (direction == Direction::Outbound).then(|| addr::split_peer(remote.clone()).1);
-        self.book.connected(peer, dialled, now);
         // The swarm carries nothing else than these two; QUIC is the one over UDP.
         let transport = addr::transport(remote).unwrap_or(Transport::Tcp);
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
@@ -148,11 +146,8 @@ impl<T: Send + 'static> MeshTask<T> {
         let now = Instant::now();
         let Some(entry) = self.peers.remove(&peer) else { return };
         if !entry.is_identified() {
-            // Hung up on: a full node, or one that has shut us out. To dial it at once again would only annoy it.
-            self.book.hung_up(&peer, now);
             return self.on_unreachable(peer, "the peer hung up");
         }
-        self.book.disconnected(&peer, now);
         if entry.is_announced()
             && let Some(node) = to_public_key(&peer)
         {
@@ -160,7 +155,7 @@ impl<T: Send + 'static> MeshTask<T> {
             self.publish_snapshot();
         }
         if self.identified_peers() < self.config.limits.min_peers {
-            self.book.hurry(now);
+            self.manager().hurry(now);
             self.lookups.hurry(now);
         }
     }
@@ -170,7 +165,6 @@ impl<T: Send + 'static> MeshTask<T> {
             return;
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
-        self.book.failed(&peer, Instant::now());
         if matches!(error, DialError::Denied { .. }) {
             self.on_denied(peer, &error.to_string());
         } else {
@@ -228,7 +222,8 @@ impl<T: Send + 'static> MeshTask<T> {
         }
 
         self.learn_claims(peer, info.listen_addrs, observed, now);
-        let tellable = self.book.identified(&peer);
+        self.manager().identified(&peer);
+        let tellable = self.manager().confirmed(&peer);
         let kad = &mut self.swarm.behaviour_mut().kad;
         if info.protocols.contains(&self.names.kad) {
             for address in tellable {
@@ -276,17 +271,14 @@ impl<T: Send + 'static> MeshTask<T> {
         let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
         let (plausible, doubtful): (Vec<_>, Vec<_>) =
             dialable.partition(|address| observed.is_some() && addr::ip(address) == observed);
-        self.book.forget_claims(&peer);
-        self.book.learn(peer, plausible, Source::Claim, now);
-        self.book.learn(peer, doubtful, Source::Hearsay, now);
+        self.manager().replace_claims(now, peer, plausible, doubtful);
     }
 
     /// Closes the connections to a peer that does not belong here and forgets it.
     pub(super) fn send_away(&mut self, peer: PeerId, now: Instant) {
-        self.book.shun(&peer, self.timing.ban, now);
-        let behaviour = self.swarm.behaviour_mut();
-        behaviour.kad.remove_peer(&peer);
-        behaviour.guard.ban(peer, self.timing.ban);
+        let end = now + self.timing.ban;
+        self.manager().ban(now, peer, end);
+        self.swarm.behaviour_mut().kad.remove_peer(&peer);
         // An error means that it has gone already.
         let _gone = self.swarm.disconnect_peer_id(peer);
     }
@@ -297,6 +289,7 @@ impl<T: Send + 'static> MeshTask<T> {
                 if let Some(entry) = self.peers.get_mut(&event.peer) {
                     entry.rtt = Some(rtt);
                 }
+                self.manager().round_trip(&event.peer, rtt);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
@@ -377,13 +370,26 @@ impl<T: Send + 'static> MeshTask<T> {
         });
     }
 
+    /// What the manager does about each peer.
+    pub(super) fn why(&mut self) -> Vec<PeerWhy> {
+        let why = self.manager().why(Instant::now()).into_iter();
+        let known = why.filter_map(|Why { peer, class, is_connected, text }| {
+            Some(PeerWhy { key: to_public_key(&peer)?, class, connected: is_connected, why: text })
+        });
+        known.collect()
+    }
+
     fn peer_info(&self, peer: PeerId, entry: &Peer) -> Option<PeerInfo> {
         let agent = entry.agent.clone().filter(|_| entry.is_announced())?;
         let first = entry.connections.first()?;
+        let manager = &self.swarm.behaviour().guard.manager;
+        let text = |addresses: Vec<Multiaddr>| addresses.into_iter().map(|address| with_peer(address, peer)).collect();
         Some(PeerInfo {
             key: to_public_key(&peer)?,
             peer_id: peer.to_string(),
-            addresses: self.book.addresses(&peer).into_iter().map(|address| with_peer(address, peer)).collect(),
+            addresses: text(manager.addresses(&peer)),
+            confirmed: text(manager.confirmed(&peer)),
+            class: manager.class(&peer),
             remote: first.ip,
             transport: first.transport,
             direction: first.direction,

@@ -9,4 +9,5 @@ mod hostile;
 mod net;
 mod requests;
 mod restart;
+mod slots;
 mod start;
