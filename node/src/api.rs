@@ -38,10 +38,10 @@ use self::metrics::Metrics;
 use self::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
     EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
-    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter,
-    ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView,
-    ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, WhyView,
+    NodeFilter, NodeList, PayoutView, PeerView, PeerWhyView, PolicyView, PoolList, PoolReportView, PoolView,
+    PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView,
+    ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView,
+    StatusView, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, WhyView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -121,6 +121,9 @@ pub trait NodeView: Send + Sync + 'static {
 
     /// Connected peers by node id.
     fn peers(&self) -> Vec<PeerView>;
+
+    /// What the node does about each peer that is connected, known or banned, and why; connected ones first.
+    fn peers_why(&self) -> BoxFuture<'_, Vec<PeerWhyView>>;
 
     /// The validators of the next block, by node id.
     fn validators(&self) -> Vec<ValidatorView>;

@@ -132,8 +132,8 @@ enum Command {
         #[command(subcommand)]
         action: proof::ProofAction,
     },
-    /// List connected peers
-    Peers(Json),
+    /// List connected peers; with --why, say of each peer that is connected, known or banned what the node does about it
+    Peers(read::PeersArgs),
     /// Show, check or explain the configuration
     Config {
         #[command(subcommand)]
@@ -266,7 +266,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Validator { action } => validator::validator(action, &context),
         Command::Proof { action } => proof::proof(action, &context),
         Command::Resources(args) => resources::resources(args, &context),
-        Command::Peers(json) => read::peers(&context.api()?, json.json),
+        Command::Peers(args) => read::peers(&context.api()?, args),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),
         Command::Payout { action } => payout::payout(action, &context),
         Command::Pool { action } => pool::pool(action, &context),

@@ -205,7 +205,8 @@ impl Assembly {
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.me.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
-        let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
+        let (clock, shares_addresses) = (Arc::clone(&self.clock), self.config.p2p.local);
+        let remember = peers::remember(mesh.clone(), self.store.clone(), clock, shares_addresses, chain.stop.clone());
         chain.spawn_plain("memory of peers", remember);
         let peering = peering::follow(mesh.clone(), head.clone(), chain.stop.clone());
         chain.spawn_plain("watch of the validators' node keys", peering);

@@ -21,7 +21,7 @@ use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{PendingEpochs, ScoreRoots};
-use lucid_p2p::{Direction, Mesh, Transport};
+use lucid_p2p::{Direction, Mesh, PeerClass, Transport};
 use lucid_score::worker_stats::ScoreRow;
 use lucid_storage::{StorageError, Store};
 use lucid_types::amount::Ppm;
@@ -35,11 +35,11 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView,
-    PootScoreView, ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView,
-    ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView,
-    StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView,
-    VerifyView, VoteSignature, WhyView,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PeerWhyView, PolicyView, PoolList,
+    PoolReportView, PoolView, PootScoreView, ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList,
+    ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    StampView, StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView,
+    ValidatorView, VerifyView, VoteSignature, WhyView,
 };
 use crate::api::{ActionError, Asker, NodeView, ViewError};
 use crate::caps::Month;
@@ -299,6 +299,14 @@ impl From<NotTaken> for ActionError {
     }
 }
 
+fn class(class: PeerClass) -> String {
+    match class {
+        PeerClass::Trusted => "trusted".to_owned(),
+        PeerClass::Outbound => "outbound".to_owned(),
+        PeerClass::Inbound => "inbound".to_owned(),
+    }
+}
+
 impl NodeView for NodeParts {
     fn status(&self) -> StatusView {
         let state = self.head.borrow().state.clone();
@@ -366,12 +374,28 @@ impl NodeView for NodeParts {
                 Direction::Inbound => "inbound".to_owned(),
                 Direction::Outbound => "outbound".to_owned(),
             },
+            class: class(peer.class),
             connections: peer.connections,
             rtt_us: peer.rtt_micros,
             score: peer.score,
             agent: peer.agent,
         };
         self.mesh.peers().into_iter().map(view).collect()
+    }
+
+    fn peers_why(&self) -> BoxFuture<'_, Vec<PeerWhyView>> {
+        Box::pin(async {
+            let peers = self.mesh.why().await.into_iter();
+            let state = self.head.borrow().state.clone();
+            let view = |peer: lucid_p2p::PeerWhy| PeerWhyView {
+                account: state.account_of(&peer.key).filter(|account| state.node(account).is_some()),
+                key: peer.key,
+                class: peer.class.map(class),
+                connected: peer.connected,
+                why: peer.why,
+            };
+            peers.map(view).collect()
+        })
     }
 
     fn validators(&self) -> Vec<ValidatorView> {

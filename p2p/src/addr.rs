@@ -9,6 +9,7 @@ use lucid_types::network_group::NetworkGroup;
 
 use crate::error::StartError;
 use crate::identity::to_public_key;
+use crate::manager::{Address, Group};
 
 /// How a connection is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -73,6 +74,12 @@ pub fn is_private_address(text: &str) -> bool {
     address.is_ok_and(|address| ip(&address).is_some() && !dialable(&address, false) && dialable(&address, true))
 }
 
+/// The group of networks (IPv4 /24 or IPv6 /48) of an address that begins with an IP address: one party can cheaply have many addresses
+/// of one.
+pub fn address_group(text: &str) -> Option<String> {
+    ip(&text.parse().ok()?).map(|ip| Group::of(ip).to_string())
+}
+
 fn is_name_of_addresses(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     matches!(parts.next(), Some(Protocol::Dnsaddr(_)))
@@ -112,6 +119,12 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
+    }
+}
+
+impl Address for Multiaddr {
+    fn ip(&self) -> Option<IpAddr> {
+        ip(self)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::echo;
 use crate::error::StartError;
 use crate::gate::Queue;
 use crate::gossip::{self, Topics};
-use crate::guard::{self, Bounds};
+use crate::guard::{self, PeerManager};
 use crate::protocol::Protocol;
 use crate::rpc;
 use crate::task::Ticket;
@@ -61,6 +61,7 @@ impl Behaviour {
         topics: &Topics,
         trusted: &Trusted,
         queue: &Arc<Queue<Ticket>>,
+        manager: PeerManager,
         counters: &Arc<Counters>,
     ) -> Result<(Self, Names), StartError> {
         let own = key.public().to_peer_id();
@@ -80,7 +81,7 @@ impl Behaviour {
         };
         let echo_name = stream_protocol(format!("/lucid/{}/echo/1", config.network_id))?;
         let behaviour = Self {
-            guard: guard::Behaviour::new(Bounds::new(&config.limits, config.local), Arc::clone(counters)),
+            guard: guard::Behaviour::new(manager, Arc::clone(counters)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(
                 ping::Config::new().with_interval(timing.ping).with_timeout(timing.ping_timeout),

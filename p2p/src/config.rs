@@ -61,17 +61,21 @@ impl MeshConfig {
 pub struct Limits {
     /// Established connections in all.
     pub connections: usize,
-    /// Established connections that others dialled; the rest stays free for our own dialling.
+    /// Established connections of peers that are neither trusted nor dialled by our own choice; the rest stays free for those.
     pub inbound: usize,
     /// Established connections of one peer.
     pub per_peer: usize,
-    /// Established and arriving connections from one IP address. Does not hold for `local` networks.
-    pub per_ip: usize,
+    /// The same of those at one host, which is an IPv4 address or an IPv6 /64. Does not hold for `local` networks.
+    pub per_host: usize,
+    /// The same of those in one group, which is an IPv4 /24 or an IPv6 /48. Does not hold for `local` networks.
+    pub per_group: usize,
     /// Connections that others dialled and that have not finished their handshake.
     pub pending_inbound: usize,
+    /// The same of those from one host; eight times as many from one group. Does not hold for `local` networks.
+    pub pending_per_host: usize,
     /// Connections that we dial at a time.
     pub pending_outbound: usize,
-    /// Peers that the node goes on dialling for. Networks of up to this size are fully connected.
+    /// Peers that the node goes on dialling for; those that dialled it do not count. Networks of up to this size are fully connected.
     pub target_peers: usize,
     /// With fewer peers than this the node looks for more without waiting.
     pub min_peers: usize,
@@ -115,8 +119,10 @@ impl Default for Limits {
             connections: 192,
             inbound: 144,
             per_peer: 3,
-            per_ip: 12,
-            pending_inbound: 64,
+            per_host: 12,
+            per_group: 48,
+            pending_inbound: 256,
+            pending_per_host: 8,
             pending_outbound: 32,
             target_peers: 48,
             min_peers: 4,
@@ -144,6 +150,8 @@ impl Limits {
     pub const VALIDATOR_DIALS: usize = 1_024;
     /// Requests of a validator that may be under way at a time.
     pub const VALIDATOR_REQUESTS: usize = 4_096;
+    /// Evicted connections whose end is waited for at a time: a peer that takes no bytes can delay it.
+    pub(crate) const CLOSING: usize = 128;
     /// The most connections of a validator.
     const VALIDATOR_CONNECTIONS: usize = 2_560;
 
@@ -155,6 +163,7 @@ impl Limits {
         Self {
             connections: usual.connections.saturating_add(workers),
             inbound: usual.inbound.saturating_add(workers),
+            per_group: usual.per_group.saturating_add(workers / 3),
             // A dial of ours that we wait for no more may last a little longer.
             pending_outbound: usual.pending_outbound.saturating_add(Self::VALIDATOR_DIALS / 4 * 5),
             known_peers: usual.known_peers.saturating_add(workers),
@@ -167,7 +176,8 @@ impl Limits {
 
     /// File descriptors that the mesh may hold at a time, its sockets that listen aside.
     pub const fn descriptors(&self) -> usize {
-        self.connections.saturating_add(self.pending_inbound).saturating_add(self.pending_outbound)
+        let handshakes = self.pending_inbound.saturating_add(self.pending_outbound);
+        self.connections.saturating_add(handshakes).saturating_add(Self::CLOSING)
     }
 }
 

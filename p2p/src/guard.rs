@@ -1,22 +1,17 @@
-//! Who may connect: the first behaviour of the stack, asked before any other.
-//!
-//! It bounds connections in all, of one peer, from one address, in either direction and in their handshakes, and
-//! shuts out peers for a while. Unlike libp2p's own limits it keeps nothing about a peer that has left, and makes
-//! room for a peer that comes back while its old connections still look alive. It speaks no protocol.
-
-mod table;
+//! The peer manager's place among libp2p's behaviours: the first of the stack, asked about a connection before any other. It tells the
+//! manager what happens to connections and dials, and does what the manager says. It decides nothing and speaks no protocol.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
@@ -24,26 +19,23 @@ use libp2p::{Multiaddr, PeerId};
 use crate::addr;
 use crate::counters::Counters;
 use crate::identity::to_public_key;
-pub(crate) use table::{Bounds, Refusal};
-use table::{Direction, Table};
+use crate::manager::{self, Arrival, Refusal};
+use crate::mesh::Direction;
 
-/// The behaviour around the table.
+/// The manager of a mesh.
+pub(crate) type PeerManager = manager::PeerManager<ConnectionId, PeerId, Multiaddr>;
+
+/// The behaviour around the manager.
 pub(crate) struct Behaviour {
-    table: Table<ConnectionId, PeerId>,
+    pub(crate) manager: PeerManager,
     counters: Arc<Counters>,
-    /// At most one a refused connection, taken out at the next poll.
+    /// At most those that there are, taken out at the next polls.
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
 
 impl Behaviour {
-    pub(crate) fn new(bounds: Bounds, counters: Arc<Counters>) -> Self {
-        Self { table: Table::new(bounds), counters, closing: VecDeque::new() }
-    }
-
-    /// Shuts `peer` out for `period`. Its connections are not closed here.
-    pub(crate) fn ban(&mut self, peer: PeerId, period: Duration) {
-        let now = Instant::now();
-        self.table.ban(peer, now + period, now);
+    pub(crate) const fn new(manager: PeerManager, counters: Arc<Counters>) -> Self {
+        Self { manager, counters, closing: VecDeque::new() }
     }
 
     fn check(&self, result: Result<(), Refusal>) -> Result<(), ConnectionDenied> {
@@ -53,23 +45,25 @@ impl Behaviour {
         })
     }
 
-    fn established(
+    fn arrives(
         &mut self,
         id: ConnectionId,
         peer: PeerId,
         remote: &Multiaddr,
         direction: Direction,
     ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
-        self.table.handshake_ended(&id);
+        self.manager.handshake_ended(&id);
         if to_public_key(&peer).is_none() {
             self.check(Err(Refusal::KeyType))?;
         }
-        let result = self.table.may_establish(&peer, addr::ip(remote), direction, Instant::now());
-        if result == Err(Refusal::PerPeer) {
-            // Only the holder of the peer's key gets here: it wants a new connection more than its oldest one.
-            self.closing.extend(self.table.oldest_of(&peer).map(|oldest| (peer, oldest)));
+        let Arrival { verdict, evicted, close } =
+            self.manager.arrives(Instant::now(), peer, addr::ip(remote), direction);
+        for peer in evicted {
+            tracing::debug!(%peer, "evicted for a newcomer");
+            self.counters.add("connections", "evicted");
         }
-        self.check(result)?;
+        self.closing.extend(close);
+        self.check(verdict)?;
         Ok(dummy::ConnectionHandler)
     }
 }
@@ -84,7 +78,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let result = self.table.handshake_begins(id, addr::ip(remote), Direction::Inbound);
+        let result = self.manager.handshake_begins(Instant::now(), id, addr::ip(remote), Direction::Inbound);
         self.check(result)
     }
 
@@ -95,12 +89,12 @@ impl NetworkBehaviour for Behaviour {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if let Some(peer) = peer
-            && self.table.is_banned(&peer, Instant::now())
-        {
-            return Err(ConnectionDenied::new(Refusal::Banned));
+        let now = Instant::now();
+        if let Some(peer) = peer {
+            // Kademlia goes on dialling whom it has heard of: nothing to count.
+            self.manager.check_ban(now, &peer).map_err(ConnectionDenied::new)?;
         }
-        let result = self.table.handshake_begins(id, None, Direction::Outbound);
+        let result = self.manager.handshake_begins(now, id, None, Direction::Outbound);
         self.check(result)?;
         Ok(Vec::new())
     }
@@ -112,7 +106,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.established(id, peer, remote, Direction::Inbound)
+        self.arrives(id, peer, remote, Direction::Inbound)
     }
 
     fn handle_established_outbound_connection(
@@ -123,23 +117,36 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.established(id, peer, remote, Direction::Outbound)
+        self.arrives(id, peer, remote, Direction::Outbound)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        let now = Instant::now();
         match event {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
-                let direction = match endpoint {
-                    ConnectedPoint::Listener { .. } => Direction::Inbound,
-                    ConnectedPoint::Dialer { .. } => Direction::Outbound,
-                };
                 let ip = addr::ip(endpoint.get_remote_address());
-                self.table.establish(connection_id, peer_id, ip, direction);
+                let (direction, dialled) = match endpoint {
+                    ConnectedPoint::Listener { .. } => (Direction::Inbound, None),
+                    ConnectedPoint::Dialer { address, .. } => {
+                        (Direction::Outbound, Some(addr::split_peer(address.clone()).1))
+                    }
+                };
+                self.manager.established(now, connection_id, peer_id, ip, direction, dialled);
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.table.close(&connection_id),
-            FromSwarm::DialFailure(DialFailure { connection_id, .. })
-            | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
-                self.table.handshake_ended(&connection_id);
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => {
+                self.manager.closed(now, &connection_id);
+            }
+            FromSwarm::DialFailure(DialFailure { peer_id, error, connection_id }) => {
+                self.manager.handshake_ended(&connection_id);
+                match (peer_id, error) {
+                    // Somebody else's dial is under way, or has succeeded; its outcome counts.
+                    (None, _) | (_, DialError::DialPeerConditionFalse(_)) => {}
+                    (Some(peer), DialError::Denied { .. }) => self.manager.dial_not_sent(now, &peer),
+                    (Some(peer), _) => self.manager.dial_failed(now, &peer),
+                }
+            }
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
+                self.manager.handshake_ended(&connection_id);
             }
             _ => {}
         }

@@ -4,7 +4,7 @@
 //! bytes mean is decided by the [`Gate`] and by whoever takes the [`Events`].
 //!
 //! ```text
-//!  Mesh (handle) --commands--> MeshTask (event loop: swarm, address book, outbox) --> Events
+//!  Mesh (handle) --commands--> MeshTask (event loop: swarm, peer manager, outbox) --> Events
 //!                                   |  gossip messages                                  ^
 //!                                   v                                                   |
 //!                              gate threads: Gate::admit -------- accepted items -------+
@@ -15,7 +15,6 @@
 
 mod addr;
 mod behaviour;
-mod book;
 mod bucket;
 mod budget;
 mod config;
@@ -29,6 +28,7 @@ mod gossip;
 mod guard;
 mod identity;
 mod listen;
+mod manager;
 mod mesh;
 mod outbox;
 mod protocol;
@@ -39,7 +39,7 @@ mod topic;
 mod transport;
 mod trusted;
 
-pub use addr::{Transport, bootstrap_node, is_private_address};
+pub use addr::{Transport, address_group, bootstrap_node, is_private_address};
 pub use config::{Limits, MeshConfig};
 pub use counters::Counter;
 pub use echo::EchoStream;
@@ -48,7 +48,7 @@ pub use events::{Event, Events, Responder};
 pub use gate::{Admission, Gate};
 pub use identity::peer_id_string;
 pub use listen::wait_until_free;
-pub use mesh::{Direction, Mesh, PeerInfo, Published};
+pub use mesh::{Direction, Mesh, PeerClass, PeerInfo, PeerWhy, Published};
 pub use protocol::{Protocol, ProtocolLimits};
 pub use start::{Started, start};
 pub use task::MeshTask;

@@ -49,6 +49,9 @@ pub(crate) enum Command {
         peers: BTreeSet<PublicKey>,
         takes_part: bool,
     },
+    Why {
+        reply: oneshot::Sender<Vec<PeerWhy>>,
+    },
 }
 
 /// Where the outcome of a request goes.
@@ -67,13 +70,38 @@ pub enum Published {
 }
 
 /// Who dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The peer.
     Inbound,
     /// This node.
     Outbound,
+}
+
+/// What a peer is to this node: who may take whose place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerClass {
+    /// Of the configuration, or a validator of the current set. Never evicted.
+    Trusted,
+    /// This node chose to dial it.
+    Outbound,
+    /// It dialled this node, or a lookup dialled it. Evicted for a newcomer when slots are full.
+    Inbound,
+}
+
+/// What this node does about a peer, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerWhy {
+    /// Its node key.
+    pub key: PublicKey,
+    /// `None` if it is not connected and not trusted.
+    pub class: Option<PeerClass>,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Why it is connected, kept, not dialled or refused: one sentence without a full stop.
+    pub why: String,
 }
 
 /// A connected peer of this network.
@@ -85,6 +113,11 @@ pub struct PeerInfo {
     pub peer_id: String,
     /// Multiaddresses at which it can be dialled as far as we know, best first, each ending in its peer id.
     pub addresses: Vec<String>,
+    /// Those of them that this node reached in this run, or that the peer claims while its packets come from there. The others are
+    /// what third parties say.
+    pub confirmed: Vec<String>,
+    /// What it is to this node.
+    pub class: PeerClass,
     /// Where the packets of its first connection come from; `None` if that is not its own address.
     pub remote: Option<IpAddr>,
     /// The transport of its first connection.
@@ -213,6 +246,16 @@ impl Mesh {
         let snapshot = self.snapshot.borrow();
         let place = snapshot.peers.binary_search_by_key(peer, |info| info.key).ok()?;
         Some(snapshot.peers[place].remote)
+    }
+
+    /// What this node does about each peer that is connected, known or banned, and why. Connected ones first; none when the mesh
+    /// has stopped.
+    pub async fn why(&self) -> Vec<PeerWhy> {
+        let (reply, outcome) = oneshot::channel();
+        if self.commands.send(Command::Why { reply }).await.is_err() {
+            return Vec::new();
+        }
+        outcome.await.unwrap_or_default()
     }
 
     /// How many peers of this network are connected.

@@ -12,14 +12,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::behaviour::Behaviour;
-use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::Events;
 use crate::gate::{Gate, Pool, Queue};
 use crate::gossip::Topics;
+use crate::guard::PeerManager;
 use crate::identity::to_public_key;
+use crate::manager::{Bounds, Source};
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
 use crate::transport::{self, Carrier, DialPolicy};
@@ -58,25 +59,18 @@ fn start_with<G: Gate>(
     let bootstrap = config.bootstrap.iter().map(|text| addr::parse_with_peer("bootstrap", text));
     let mut bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
     let trusted = Trusted::new(bootstrap.iter().map(|(peer, _)| *peer).collect());
-    let queue = Arc::new(Queue::new(config.limits.gate_bytes));
-    let (mut behaviour, names) = Behaviour::new(&key, &boot_id()?, &config, &topics, &trusted, &queue, &counters)?;
-    let requests = behaviour.requests();
-    let configured = bootstrap.iter().map(|(_, address)| address.clone());
-    let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
-    let carrier = transport::carrier(&key, config.timing(), policy, resolve)?;
-    let mut swarm = swarm(&key, carrier, behaviour, config.timing());
-
-    let now = Instant::now();
-    let mut book = Book::new(own, config.timing(), config.limits.known_peers);
     bootstrap.retain(|(peer, _)| *peer != own);
+    let bounds = Bounds::new(&config.limits, config.local);
+    let mut manager = PeerManager::new(own, bounds, config.timing(), random()?);
+    let now = Instant::now();
     for (peer, address) in &bootstrap {
-        book.pin(*peer, address.clone(), now);
+        manager.configure(now, *peer, address.clone());
     }
     for text in &config.saved_peers {
         match addr::parse_with_peer("saved_peers", text) {
             // What a name stands for changes: those that matter stand in the configuration.
             Ok((peer, address)) if addr::ip(&address).is_some() && addr::dialable(&address, config.local) => {
-                book.learn(peer, [address], crate::book::Source::Verified, now);
+                manager.learn(now, peer, [address], Source::Saved);
             }
             Ok(_) => counters.add("peers", "saved-address-unused"),
             Err(error) => {
@@ -85,6 +79,16 @@ fn start_with<G: Gate>(
             }
         }
     }
+    // Tells this run from the one before, so that peers notice a restart while old connections still look alive.
+    let boot_id = u64::from_le_bytes(random()?).to_string();
+    let queue = Arc::new(Queue::new(config.limits.gate_bytes));
+    let (mut behaviour, names) =
+        Behaviour::new(&key, &boot_id, &config, &topics, &trusted, &queue, manager, &counters)?;
+    let requests = behaviour.requests();
+    let configured = bootstrap.iter().map(|(_, address)| address.clone());
+    let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));
+    let carrier = transport::carrier(&key, config.timing(), policy, resolve)?;
+    let mut swarm = swarm(&key, carrier, behaviour, config.timing());
     for text in &config.external {
         let (_, address) = addr::split_peer(addr::parse("external", text)?);
         if !addr::dialable(&address, config.local) {
@@ -118,7 +122,6 @@ fn start_with<G: Gate>(
         topics,
         trusted,
         bootstrap,
-        book,
         pool,
         commands,
         events: others_tx,
@@ -129,12 +132,11 @@ fn start_with<G: Gate>(
     Ok((mesh, Events { gossip, others }, MeshTask::new(parts)))
 }
 
-/// Tells this run from the one before, so that peers notice a restart while old connections still look alive.
-fn boot_id() -> Result<String, StartError> {
-    let mut bytes = [0; 8];
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|e| StartError::System { operation: "draw random bytes", source: io::Error::other(e) })?;
-    Ok(u64::from_le_bytes(bytes).to_string())
+    Ok(bytes)
 }
 
 fn swarm(key: &Keypair, carrier: Carrier, behaviour: Behaviour, timing: Timing) -> Swarm<Behaviour> {

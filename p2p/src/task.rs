@@ -22,12 +22,12 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, Names};
-use crate::book::Book;
 use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::events::Event;
 use crate::gate::Pool;
 use crate::gossip::Topics;
+use crate::guard::PeerManager;
 use crate::mesh::{Command, Snapshot};
 use crate::outbox::Outbox;
 use crate::protocol::Protocol;
@@ -58,7 +58,6 @@ pub(crate) struct Parts<T> {
     pub(crate) topics: Topics,
     pub(crate) trusted: Trusted,
     pub(crate) bootstrap: Vec<(PeerId, Multiaddr)>,
-    pub(crate) book: Book<PeerId, Multiaddr>,
     pub(crate) pool: Pool<Ticket>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event<T>>,
@@ -76,7 +75,6 @@ pub struct MeshTask<T> {
     names: Names,
     topics: Topics,
     trusted: Trusted,
-    book: Book<PeerId, Multiaddr>,
     pool: Pool<Ticket>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event<T>>,
@@ -112,7 +110,6 @@ impl<T: Send + 'static> MeshTask<T> {
             topics,
             trusted,
             bootstrap,
-            book,
             pool,
             commands,
             events,
@@ -128,7 +125,6 @@ impl<T: Send + 'static> MeshTask<T> {
             names,
             topics,
             trusted,
-            book,
             pool,
             commands,
             events,
@@ -186,13 +182,22 @@ impl<T: Send + 'static> MeshTask<T> {
             Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
             Command::Validators { peers, takes_part } => {
+                let all: HashSet<_> = peers.iter().filter_map(identity::to_peer_id).collect();
                 let own = *self.swarm.local_peer_id();
-                let peers: HashSet<_> =
-                    peers.iter().filter_map(identity::to_peer_id).filter(|peer| *peer != own).collect();
-                self.trusted.name(peers.clone());
-                self.swarm.behaviour_mut().gossip.set_validators(peers, takes_part);
+                let others: HashSet<_> = all.iter().copied().filter(|peer| *peer != own).collect();
+                self.manager().set_validators(all);
+                self.trusted.name(others.clone());
+                self.swarm.behaviour_mut().gossip.set_validators(others, takes_part);
+            }
+            Command::Why { reply } => {
+                let _gone = reply.send(self.why());
             }
         }
+    }
+
+    /// Who is who, and who may do what.
+    fn manager(&mut self) -> &mut PeerManager {
+        &mut self.swarm.behaviour_mut().guard.manager
     }
 
     fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {

@@ -490,6 +490,8 @@ pub struct PeerView {
     pub transport: String,
     /// Who dialled: `inbound` or `outbound`.
     pub direction: String,
+    /// What it is to this node: `trusted` (configured, or a validator), `outbound` or `inbound`.
+    pub class: String,
     /// Connections to it.
     pub connections: usize,
     /// The last round trip in microseconds; `null` before the first ping came back.
@@ -539,6 +541,28 @@ pub struct PayoutList {
 pub struct PeerList {
     /// The peers by node id.
     pub peers: Vec<PeerView>,
+}
+
+/// What the node does about a peer, and why. `GET /api/v1/peers/why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerWhyView {
+    /// Its node key.
+    pub key: PublicKey,
+    /// The registered account whose key that is; `null` of strangers.
+    pub account: Option<NodeId>,
+    /// `trusted`, `outbound` or `inbound`; `null` if it is not connected and not trusted.
+    pub class: Option<String>,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Why it is connected, kept, not dialled or refused: one sentence for people, without a full stop.
+    pub why: String,
+}
+
+/// `GET /api/v1/peers/why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerWhyList {
+    /// Peers that are connected, known or banned; connected ones first.
+    pub peers: Vec<PeerWhyView>,
 }
 
 /// Every answer that is no success.

@@ -23,8 +23,8 @@ use super::host::{self, Hosts};
 use super::model::{
     AccountView, BatchList, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList,
     EpochReportsView, EpochView, LeaderOrderView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList,
-    PolicyView, PoolList, PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView,
-    TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
+    PeerWhyList, PolicyView, PoolList, PoolView, ProposalList, ReportFilter, ScoreList, SignatureList,
+    SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
 use super::{Asker, NodeView, ViewError, nodes, poot, proofs, resources};
@@ -135,6 +135,7 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
+        .route("/api/v1/peers/why", get(peers_why))
         .route("/api/v1/validators", get(validators))
         .route("/api/v1/validators/proposals", get(validator_proposals))
         .route("/api/v1/validators/{id}", get(validator))
@@ -182,6 +183,10 @@ async fn status(State(shared): State<Shared>) -> Json<StatusView> {
 
 async fn peers(State(shared): State<Shared>) -> Json<PeerList> {
     Json(PeerList { peers: shared.view.peers() })
+}
+
+async fn peers_why(State(shared): State<Shared>) -> Json<PeerWhyList> {
+    Json(PeerWhyList { peers: shared.view.peers_why().await })
 }
 
 async fn validators(State(shared): State<Shared>) -> Json<ValidatorList> {

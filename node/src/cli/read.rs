@@ -18,8 +18,8 @@ use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use super::{Context, Json};
 use crate::api::model::{
     BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MaintenanceView,
-    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ProbeTrafficView, ReporterView, ScoreList,
-    StatusView, SyncState, ValidationView, ValidationWanted, ValidatorList,
+    MeasurementView, MetricList, MetricView, ObservedView, PeerList, PeerWhyList, ProbeTrafficView, ReporterView,
+    ScoreList, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorList,
 };
 
 /// A node's API for commands that ask once.
@@ -451,8 +451,23 @@ pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
     }
 }
 
-pub(super) fn peers(api: &Api, as_json: bool) -> anyhow::Result<()> {
-    show(as_json, &api.get::<PeerList>("peers")?, |list| {
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct PeersArgs {
+    /// Say why each peer is connected, kept, not dialled or refused
+    #[arg(long)]
+    why: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+pub(super) fn peers(api: &Api, PeersArgs { why, json }: PeersArgs) -> anyhow::Result<()> {
+    if why {
+        return show(json.json, &api.get::<PeerWhyList>("peers/why")?, |list| {
+            let rows = list.peers.iter().map(|p| [p.key.short(), or_dash(p.class.as_ref()), p.why.clone()]);
+            output::table(["node", "class", "why"], &rows.collect::<Vec<_>>())
+        });
+    }
+    show(json.json, &api.get::<PeerList>("peers")?, |list| {
         let rows: Vec<_> = list
             .peers
             .iter()
@@ -462,6 +477,7 @@ pub(super) fn peers(api: &Api, as_json: bool) -> anyhow::Result<()> {
                     p.key.short(),
                     p.transport.clone(),
                     p.direction.clone(),
+                    p.class.clone(),
                     or_dash(p.rtt_us),
                     format!("{:.1}", p.score),
                     address.to_owned(),
@@ -469,6 +485,6 @@ pub(super) fn peers(api: &Api, as_json: bool) -> anyhow::Result<()> {
                 ]
             })
             .collect();
-        output::table(["node", "transport", "direction", "rtt us", "score", "address", "agent"], &rows)
+        output::table(["node", "transport", "direction", "class", "rtt us", "score", "address", "agent"], &rows)
     })
 }

@@ -234,6 +234,8 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(keys, BTreeSet::from(PAYOUT_KEYS));
     assert_eq!((&one["status"], &one["kind"], &one["waits_for"]), (&json!("paid"), &json!("worker"), &Value::Null));
     assert_eq!(server.get("/api/v1/peers").await["peers"][0]["score"], 1.25);
+    let why = server.get("/api/v1/peers/why").await;
+    assert_eq!(why["peers"][0]["why"], "refused: banned for another 60 s");
     let policy = server.get("/api/v1/policy").await;
     let of = |policy: &Value| (policy["stamp_bits"].clone(), policy["weights"]["trust"].clone());
     assert_eq!((&policy["epoch"], &policy["from"]), (&json!(6), &json!(4)));

@@ -15,12 +15,12 @@ use lucid_node::api::model::{
     LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList,
     MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList,
     NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView,
-    PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView,
-    PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter,
-    ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
-    ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
-    StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidationView,
-    ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
+    PeerView, PeerWhyView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView,
+    PoolStatusView, PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView,
+    ReportFilter, ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView,
+    ResourceLimitsView, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList,
+    SignatureRequest, SpanView, StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView,
+    ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
 };
 use lucid_node::api::{ActionError, Asker, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -470,11 +470,18 @@ impl NodeView for Known {
             addresses: vec!["/ip4/127.0.0.1/tcp/7001/p2p/12D3KooWother".to_owned()],
             transport: "tcp".to_owned(),
             direction: "inbound".to_owned(),
+            class: "trusted".to_owned(),
             connections: 1,
             rtt_us: None,
             score: 1.25,
             agent: "lucid/0.1.0".to_owned(),
         }]
+    }
+
+    fn peers_why(&self) -> BoxFuture<'_, Vec<PeerWhyView>> {
+        let why = "refused: banned for another 60 s".to_owned();
+        let view = PeerWhyView { account: None, key: node(3).first_key(), class: None, connected: false, why };
+        Box::pin(async { vec![view] })
     }
 
     fn metrics(&self) -> Metrics {

@@ -1,4 +1,4 @@
-//! Finding peers: lookups in the DHT, and dialling whom they and the address book name.
+//! Finding peers: lookups in the DHT, and dialling whom the peer manager names.
 //!
 //! A lookup asks for the own id (who is near me) and for a random id (who is far away) in turn, often at first and
 //! rarer later; falling below the floor of peers starts over.
@@ -7,18 +7,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
-use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
 use super::MeshTask;
 use crate::addr;
-use crate::book::Source;
+use crate::manager::Source;
 
 /// Wait before the second lookup; doubles from lookup to lookup.
 const LOOKUP_MIN: Duration = Duration::from_millis(500);
-/// Peers dialled in one tick.
-const DIALS_PER_TICK: usize = 8;
 /// Addresses taken over from one answer for one peer.
 const MAX_HEARD: usize = 4;
 
@@ -83,15 +80,10 @@ pub(super) fn dial_opts(peer: PeerId, addresses: Vec<Multiaddr>) -> DialOpts {
 impl<T: Send + 'static> MeshTask<T> {
     /// Dials who is due and looks for more.
     pub(super) fn look_around(&mut self, now: Instant) {
-        let missing = self.config.limits.target_peers.saturating_sub(self.peers.len());
-        for (peer, addresses) in self.book.due(missing.min(DIALS_PER_TICK), now) {
-            match self.swarm.dial(dial_opts(peer, addresses)) {
-                // The outcome of a dial that somebody else began comes as an event, too.
-                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-                Err(error) => {
-                    tracing::debug!(peer = %peer, %error, "not dialled");
-                    self.book.failed(&peer, now);
-                }
+        for (peer, addresses) in self.manager().due(now) {
+            // The manager hears of failures from the guard.
+            if let Err(error) = self.swarm.dial(dial_opts(peer, addresses)) {
+                tracing::debug!(peer = %peer, %error, "not dialled");
             }
         }
         if self.identified_peers() > 0
@@ -99,13 +91,13 @@ impl<T: Send + 'static> MeshTask<T> {
         {
             let own = *self.swarm.local_peer_id();
             let kad = &mut self.swarm.behaviour_mut().kad;
-            if count % 2 == 1 {
+            let mut anywhere = [0; 32];
+            // Without randomness there are more lookups near the own id.
+            if count % 2 == 1 || getrandom::fill(&mut anywhere).is_err() {
                 kad.get_closest_peers(own);
             } else {
-                // Spread over the whole key space, and different for each node.
-                let mut hasher = blake3::Hasher::new();
-                hasher.update(&own.to_bytes()).update(&count.to_le_bytes());
-                kad.get_closest_peers(hasher.finalize().as_bytes().to_vec());
+                // Drawn anew each time: nobody can have placed himself there before.
+                kad.get_closest_peers(anywhere.to_vec());
             }
         }
     }
@@ -127,7 +119,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
         if let QueryResult::GetClosestPeers(result) = result {
             let (Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. })) = result;
-            self.learn_hearsay(peers);
+            self.learn_of_others(peers);
         }
         if step.last
             && let Some(wanted) = self.lookups.searches.remove(&id)
@@ -136,13 +128,13 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    fn learn_hearsay(&mut self, peers: Vec<PeerInfo>) {
+    fn learn_of_others(&mut self, peers: Vec<PeerInfo>) {
         let now = Instant::now();
         for PeerInfo { peer_id, addrs } in peers {
             let addresses = addrs.into_iter().map(|address| addr::split_peer(address).1);
             let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
             let heard: Vec<_> = dialable.take(MAX_HEARD).collect();
-            self.book.learn(peer_id, heard, Source::Hearsay, now);
+            self.manager().learn(now, peer_id, heard, Source::ThirdParty);
         }
     }
 }

@@ -97,6 +97,9 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     pub(super) fn on_verdict(&mut self, ticket: &Ticket, verdict: Verdict) {
+        if matches!(verdict, Verdict::Accept) {
+            self.manager().useful(Instant::now(), &ticket.1);
+        }
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Ignore => MessageAcceptance::Ignore,

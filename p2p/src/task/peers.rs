@@ -11,12 +11,12 @@ use libp2p::{Multiaddr, PeerId, identify, ping};
 use super::{MeshTask, bootstrap, reach, with_peer};
 use crate::addr::{self, Transport};
 use crate::behaviour::split_agent;
-use crate::book::Source;
 use crate::bucket::TokenBucket;
 use crate::events::Event;
 use crate::gossip::GRAYLIST;
 use crate::identity::to_public_key;
-use crate::mesh::{Direction, PeerInfo, Snapshot};
+use crate::manager::Why;
+use crate::mesh::{Direction, PeerInfo, PeerWhy, Snapshot};
 use crate::protocol::Protocol;
 
 /// Refusals for asking too often that a peer may collect in a burst, and per second, before it is shut out.
@@ -126,8 +126,6 @@ impl<T: Send + 'static> MeshTask<T> {
             ConnectedPoint::Dialer { address, .. } => (Direction::Outbound, address),
             ConnectedPoint::Listener { send_back_addr, .. } => (Direction::Inbound, send_back_addr),
         };
-        let dialled = (direction == Direction::Outbound).then(|| addr::split_peer(remote.clone()).1);
-        self.book.connected(peer, dialled, now);
         // The swarm carries nothing else than these two; QUIC is the one over UDP.
         let transport = addr::transport(remote).unwrap_or(Transport::Tcp);
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
@@ -162,11 +160,8 @@ impl<T: Send + 'static> MeshTask<T> {
             self.bootstraps.failed(&peer, || {
                 "it closed the connection before it said who it is: it is full, or refuses this node".to_owned()
             });
-            // Hung up on: a full node, or one that has shut us out. To dial it at once again would only annoy it.
-            self.book.hung_up(&peer, now);
             return self.on_unreachable(peer, "the peer hung up");
         }
-        self.book.disconnected(&peer, now);
         self.bootstraps.lost(&peer, now);
         if entry.is_announced()
             && let Some(node) = to_public_key(&peer)
@@ -175,7 +170,7 @@ impl<T: Send + 'static> MeshTask<T> {
             self.publish_snapshot();
         }
         if self.identified_peers() < self.config.limits.min_peers {
-            self.book.hurry(now);
+            self.manager().hurry(now);
             self.lookups.hurry(now);
         }
     }
@@ -185,7 +180,6 @@ impl<T: Send + 'static> MeshTask<T> {
             return;
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
-        self.book.failed(&peer, Instant::now());
         if matches!(error, DialError::Denied { .. }) {
             self.on_denied(peer, &error.to_string());
         } else {
@@ -255,7 +249,8 @@ impl<T: Send + 'static> MeshTask<T> {
             return self.counters.add("peers", "identify-rate");
         }
         self.learn_claims(peer, info.listen_addrs, observed, now);
-        let tellable = self.book.identified(&peer);
+        self.manager().identified(&peer);
+        let tellable = self.manager().confirmed(&peer);
         self.bootstraps.answered(&peer);
         let answers_lookups = info.protocols.contains(&self.names.kad);
         if let Some(entry) = self.peers.get_mut(&peer) {
@@ -301,17 +296,15 @@ impl<T: Send + 'static> MeshTask<T> {
         let (plausible, doubtful): (Vec<_>, Vec<_>) =
             dialable.partition(|address| observed.is_some() && addr::ip(address) == observed);
         if let Some(observed) = observed {
-            let unknown = doubtful.iter().filter(|address| !self.book.is_tellable(&peer, address));
-            let unknown: Vec<_> = unknown.cloned().collect();
+            let told = self.manager().confirmed(&peer);
+            let unknown: Vec<_> = doubtful.iter().filter(|address| !told.contains(address)).cloned().collect();
             let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(now));
             let is_due = rates.reached_out.is_none_or(|last| now.duration_since(last) >= reach::PAUSE);
             if is_due && self.reaching.note(peer, observed, &unknown) {
                 rates.reached_out = Some(now);
             }
         }
-        self.book.forget_claims(&peer);
-        self.book.learn(peer, plausible, Source::Claim, now);
-        self.book.learn(peer, doubtful, Source::Hearsay, now);
+        self.manager().replace_claims(now, peer, plausible, doubtful);
     }
 
     /// Replaces what the routing table has of a peer, and so tells others. Kademlia itself only ever adds, until the entry is larger than an
@@ -338,10 +331,9 @@ impl<T: Send + 'static> MeshTask<T> {
 
     /// Closes the connections to a peer that does not belong here and forgets it.
     pub(super) fn send_away(&mut self, peer: PeerId, now: Instant) {
-        self.book.shun(&peer, self.timing.ban, now);
-        let behaviour = self.swarm.behaviour_mut();
-        behaviour.kad.remove_peer(&peer);
-        behaviour.guard.ban(peer, self.timing.ban);
+        let end = now + self.timing.ban;
+        self.manager().ban(now, peer, end);
+        self.swarm.behaviour_mut().kad.remove_peer(&peer);
         // An error means that it has gone already.
         let _gone = self.swarm.disconnect_peer_id(peer);
     }
@@ -352,6 +344,7 @@ impl<T: Send + 'static> MeshTask<T> {
                 if let Some(entry) = self.peers.get_mut(&event.peer) {
                     entry.rtt = Some(rtt);
                 }
+                self.manager().round_trip(&event.peer, rtt);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
@@ -441,13 +434,26 @@ impl<T: Send + 'static> MeshTask<T> {
         });
     }
 
+    /// What the manager does about each peer.
+    pub(super) fn why(&mut self) -> Vec<PeerWhy> {
+        let why = self.manager().why(Instant::now()).into_iter();
+        let known = why.filter_map(|Why { peer, class, is_connected, text }| {
+            Some(PeerWhy { key: to_public_key(&peer)?, class, connected: is_connected, why: text })
+        });
+        known.collect()
+    }
+
     fn peer_info(&self, peer: PeerId, entry: &Peer) -> Option<PeerInfo> {
         let agent = entry.agent.clone().filter(|_| entry.is_announced())?;
         let first = entry.connections.first()?;
+        let manager = &self.swarm.behaviour().guard.manager;
+        let text = |addresses: Vec<Multiaddr>| addresses.into_iter().map(|address| with_peer(address, peer)).collect();
         Some(PeerInfo {
             key: to_public_key(&peer)?,
             peer_id: peer.to_string(),
-            addresses: self.book.addresses(&peer).into_iter().map(|address| with_peer(address, peer)).collect(),
+            addresses: text(manager.addresses(&peer)),
+            confirmed: text(manager.confirmed(&peer)),
+            class: manager.class(&peer),
             remote: first.ip,
             transport: first.transport,
             direction: first.direction,

@@ -80,7 +80,8 @@ impl<T: Send + 'static> MeshTask<T> {
     /// The peer was reached there: others may know. The connection has served its purpose.
     pub(super) fn on_reached(&mut self, peer: PeerId, id: ConnectionId) {
         if self.answers_lookups(&peer) {
-            self.route(&peer, self.book.tellable(&peer));
+            let tellable = self.manager().confirmed(&peer);
+            self.route(&peer, tellable);
         }
         if self.connections_of(&peer) > 1 {
             self.swarm.close_connection(id);

@@ -288,19 +288,22 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     pub(super) fn flush_waiting(&mut self, peer: PeerId) {
-        for (_, item) in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
+        let Some(waiting) = self.waiting.remove(&peer) else { return };
+        // A lookup may have dialled it, because it was wanted.
+        self.manager().choose(&peer);
+        for (_, item) in waiting.items {
             self.send(peer, item);
         }
     }
 
     /// Dials a peer that somebody waits for; asks the DHT when no address is known.
     fn reach(&mut self, peer: PeerId) {
-        let addresses = self.book.addresses(&peer);
+        let addresses = self.manager().addresses(&peer);
         if addresses.is_empty() {
             return self.search_or_fail(peer, "no address is known");
         }
         match self.swarm.dial(dial_opts(peer, addresses)) {
-            Ok(()) => self.book.dialling(&peer),
+            Ok(()) => self.manager().dialling(&peer),
             // Somebody else's dial is under way; its outcome is ours.
             Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error @ DialError::Denied { .. }) => self.fail_waiting(peer, Fault::Own, &error.to_string()),

@@ -17,5 +17,6 @@ mod memory;
 mod net;
 mod requests;
 mod restart;
+mod slots;
 mod start;
 mod stranger;
