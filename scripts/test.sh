@@ -10,8 +10,8 @@ selection=(--workspace)
 # The end-to-end tests start `lucid` and `lucid-testnet`; both are built, alike, before any test runs.
 cargo test --locked --no-run "${selection[@]}" || exit 1
 
-# Tests that run networks wait more than they compute: with one thread a core, half of the machine would be idle.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc) + 1))}
+# Tests that run networks wait more than they compute: with one thread a core, most of the machine would be idle.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc) + 1))}
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

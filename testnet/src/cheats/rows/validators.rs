@@ -59,11 +59,11 @@ pub(super) const ROWS: &[Row] = &[
         seed: 71,
         figure: Figure::Earned,
         bound: Bound::AtMost(
-            2_309_000,
+            1_954_000,
             "what an equal machine earns that is always up: the honest figure of the row above",
         ),
         prevented: Prevented::Partly,
-        says: "A third of the seats can nearly double what an unreliable machine earns. It never brings it to what a reliable one earns.",
+        says: "A third of the seats can add more than half to what an unreliable machine earns. It never brings it to what a reliable one earns.",
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::HalfOfTheTime;
