@@ -52,6 +52,14 @@ pub(crate) struct Names {
     pub(crate) kad: StreamProtocol,
 }
 
+/// What behaviours have in common with the event loop and the gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    pub(crate) trusted: &'a Trusted,
+    pub(crate) queue: &'a Arc<Queue<Ticket>>,
+    pub(crate) counters: &'a Arc<Counters>,
+}
+
 impl Behaviour {
     /// Builds the stack. `boot` is drawn anew at every start.
     pub(crate) fn new(
@@ -59,10 +67,8 @@ impl Behaviour {
         boot: &str,
         config: &MeshConfig,
         topics: &Topics,
-        trusted: &Trusted,
-        queue: &Arc<Queue<Ticket>>,
         manager: PeerManager,
-        counters: &Arc<Counters>,
+        Shared { trusted, queue, counters }: Shared<'_>,
     ) -> Result<(Self, Names), StartError> {
         let own = key.public().to_peer_id();
         let timing = config.timing();

@@ -265,7 +265,7 @@ impl<C: Eq + Hash + Copy, P: Ord + Hash + Copy, A: Address> PeerManager<C, P, A>
     /// Bans a peer until then. Its connections are not closed here.
     pub(crate) fn ban(&mut self, now: Instant, peer: P, end: Instant) {
         self.bans.ban(peer, end, now);
-        self.book.shun(&peer, end);
+        self.book.shun(&peer, self.validators.contains(&peer), end);
     }
 
     /// A peer of the configuration.
@@ -320,6 +320,13 @@ impl<C: Eq + Hash + Copy, P: Ord + Hash + Copy, A: Address> PeerManager<C, P, A>
         let mut missing = self.bounds.target.saturating_sub(self.slots.outbound_peers());
         let mut groups = self.slots.outbound_groups();
         let Bounds { near, target, .. } = self.bounds;
+        // Who does not answer for a while takes a place, too: one host could otherwise have all of them.
+        for address in self.book.dialled() {
+            missing = missing.saturating_sub(1);
+            if let Some(ip) = near.and(address.ip()) {
+                *groups.entry(Group::of(ip)).or_default() += 1;
+            }
+        }
         let (validators, is_validator) = (&self.validators, self.validators.contains(&self.own));
         let is_always = |peer: &P, is_configured: bool| is_configured || (is_validator && validators.contains(peer));
         let may = |is_always: bool, address: &A| {
@@ -336,6 +343,16 @@ impl<C: Eq + Hash + Copy, P: Ord + Hash + Copy, A: Address> PeerManager<C, P, A>
             true
         };
         self.book.due(DIALS, now, is_always, may)
+    }
+
+    /// One of the validators, by chance, whom this validator should dial and cannot, for it does not know where they are.
+    pub(crate) fn unknown_validator(&self, chance: u64) -> Option<P> {
+        let is_unknown =
+            |peer: &&P| **peer != self.own && self.slots.peer(peer).is_none() && self.book.addresses(peer).is_empty();
+        let unknown: Vec<_> = self.validators.iter().filter(is_unknown).collect();
+        let number = u64::try_from(unknown.len()).ok().filter(|_| self.validators.contains(&self.own))?;
+        let chosen = usize::try_from(chance.checked_rem(number)?).ok()?;
+        unknown.get(chosen).map(|peer| **peer)
     }
 
     fn is_always_dialled(&self, peer: &P) -> bool {

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::behaviour::Behaviour;
+use crate::behaviour::{Behaviour, Shared};
 use crate::config::{MeshConfig, Timing};
 use crate::counters::Counters;
 use crate::error::StartError;
@@ -82,8 +82,8 @@ fn start_with<G: Gate>(
     // Tells this run from the one before, so that peers notice a restart while old connections still look alive.
     let boot_id = u64::from_le_bytes(random()?).to_string();
     let queue = Arc::new(Queue::new(config.limits.gate_bytes));
-    let (mut behaviour, names) =
-        Behaviour::new(&key, &boot_id, &config, &topics, &trusted, &queue, manager, &counters)?;
+    let shared = Shared { trusted: &trusted, queue: &queue, counters: &counters };
+    let (mut behaviour, names) = Behaviour::new(&key, &boot_id, &config, &topics, manager, shared)?;
     let requests = behaviour.requests();
     let configured = bootstrap.iter().map(|(_, address)| address.clone());
     let policy = DialPolicy::new(config.local, configured, Arc::clone(&counters));

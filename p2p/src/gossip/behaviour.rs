@@ -103,10 +103,17 @@ impl Behaviour {
     }
 
     /// Keeps back what a peer says about subscribing topics in which it may not take part: gossipsub neither sends it such messages
-    /// nor takes it into a mesh.
+    /// nor takes it into a mesh. What gossipsub has of it already may be taken back: it was a validator until now.
     fn hold(&mut self, peer: PeerId, connection: ConnectionId, event: Received) -> Received {
         let Received::Message { mut rpc, invalid_messages } = event else { return event };
-        let is_held = |topic: &TopicHash| self.topics.get(topic).is_some_and(|topic| !self.may_take_part(&peer, topic));
+        let is_outside =
+            |topic: &TopicHash| self.topics.get(topic).is_some_and(|topic| !self.may_take_part(&peer, topic));
+        if !rpc.subscriptions.iter().any(|said| is_outside(&said.topic_hash)) {
+            return Received::Message { rpc, invalid_messages };
+        }
+        let known = self.inner.all_peers().find(|(known, _)| **known == peer);
+        let known: HashSet<TopicHash> = known.into_iter().flat_map(|(_, topics)| topics).cloned().collect();
+        let is_held = |topic: &TopicHash| is_outside(topic) && !known.contains(topic);
         if rpc.subscriptions.iter().any(|said| is_held(&said.topic_hash)) {
             let mut held = rpc.clone();
             held.messages.clear();

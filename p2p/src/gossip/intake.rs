@@ -16,8 +16,6 @@ const STRIKES: (u32, u32) = (2000, 20);
 const OVER_RATE: u32 = 1;
 /// What one costs of a topic that this node has not subscribed. Only such are honest that cross our leaving a topic.
 const UNSOLICITED: u32 = 8;
-/// What one costs of a topic of validators. One of the two may be a few blocks behind, and not know who these are.
-const OUTSIDER: u32 = 1;
 /// What is known of a peer is kept so long after it was last heard, so that reconnecting does not fill its buckets.
 const KEPT: Duration = Duration::from_secs(60);
 /// Peers that are not connected and of which something is known.
@@ -28,7 +26,7 @@ const MAX_KEPT: usize = 4096;
 pub(crate) enum Refusal {
     /// Nobody here has subscribed its topic.
     Unsolicited,
-    /// Only validators may bring it, and the peer is none.
+    /// Only validators may bring it, and the peer is none. It costs nothing: one of the two may be behind, and not know who these are.
     Outsider,
     /// The peer sends too much.
     Rate,
@@ -109,7 +107,8 @@ impl<P: Copy + Eq + Hash> Intake<P> {
         let (refusal, strikes) = match (interest, within) {
             (Interest::Subscribed, [true, true]) => return Ok(()),
             (Interest::Subscribed, _) => (Refusal::Rate, OVER_RATE),
-            (Interest::OfValidators, _) => (Refusal::Outsider, OUTSIDER),
+            (Interest::OfValidators, [true, true]) => (Refusal::Outsider, 0),
+            (Interest::OfValidators, _) => (Refusal::Outsider, OVER_RATE),
             (Interest::None, _) => (Refusal::Unsolicited, UNSOLICITED),
         };
         if !conduct.strikes.take_many(strikes, now) {
@@ -188,7 +187,7 @@ mod tests {
         assert_eq!(refused, 251, "a burst of 250, and the one that was too many");
         let refused =
             (0..9000).take_while(|_| intake.take(3, Interest::OfValidators, 10, now) == Err(Refusal::Outsider));
-        assert_eq!(refused.count(), 2001);
+        assert_eq!(refused.count(), 50 + 2001, "what is within the rate costs nothing");
         assert!(intake.is_expelled(&1, now));
         assert_eq!(
             intake.take(1, Interest::Subscribed, 10, now),

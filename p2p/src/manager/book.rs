@@ -198,7 +198,9 @@ impl<P: Ord + Copy, A: Address> Book<P, A> {
         }
         entry.failures = entry.failures.saturating_add(1);
         let factor = 1u32.checked_shl(entry.failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        entry.next_dial = now + self.timing.redial_min.saturating_mul(factor).min(self.timing.redial_max);
+        let redial = now + self.timing.redial_min.saturating_mul(factor).min(self.timing.redial_max);
+        // It may be banned until later.
+        entry.next_dial = entry.next_dial.max(redial);
         let forget = !entry.is_configured && !entry.is_good && entry.failures >= THIRD_PARTY_FAILURES;
         if forget {
             self.entries.remove(peer);
@@ -214,10 +216,10 @@ impl<P: Ord + Copy, A: Address> Book<P, A> {
         }
     }
 
-    /// The peer belongs to another network or broke the rules: forget it, or if it is configured, leave it alone until `end`.
-    pub(super) fn shun(&mut self, peer: &P, end: Instant) {
+    /// The peer belongs to another network or broke the rules: forget it, or if it is configured or trusted, leave it alone until `end`.
+    pub(super) fn shun(&mut self, peer: &P, is_trusted: bool, end: Instant) {
         match self.entries.get_mut(peer) {
-            Some(entry) if entry.is_configured => {
+            Some(entry) if entry.is_configured || is_trusted => {
                 entry.is_good = false;
                 entry.next_dial = end;
             }
@@ -275,6 +277,12 @@ impl<P: Ord + Copy, A: Address> Book<P, A> {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.is_dialling = true;
         }
+    }
+
+    /// The best address of each peer that we are dialling by our own choice.
+    pub(super) fn dialled(&self) -> impl Iterator<Item = &A> {
+        let dialled = self.entries.values().filter(|entry| entry.is_dialling);
+        dialled.filter_map(|entry| entry.addresses.first().map(|known| &known.address))
     }
 
     /// Whether we are dialling the peer by our own choice.
@@ -496,7 +504,7 @@ mod tests {
         book.configure(1, "config", t);
         book.learn(6, ["foreign"], Source::Claim, t);
         for peer in [1, 6] {
-            book.shun(&peer, at(t, 30_000));
+            book.shun(&peer, false, at(t, 30_000));
         }
         assert_eq!(due(&mut book, at(t, 29_000)), []);
         assert_eq!(due(&mut book, at(t, 30_000)), [(1, vec!["config"])]);

@@ -322,6 +322,40 @@ fn one_group_is_a_part_of_the_target_and_only_validators_dial_all_validators() {
     assert_eq!(world.manager.due(world.now), [(TRUSTED[0], vec![[66, 0, 0, 200]])]);
 }
 
+/// Who is being dialled has a place already: one host that lets its dials wait would otherwise have all of them.
+#[test]
+fn dials_under_way_count_towards_the_target_and_their_group() {
+    let mut world = World::new(BOUNDS);
+    for i in 0..100u8 {
+        world.manager.learn(world.now, u32::from(i) + 100, [[66, 0, 0, i]], Source::ThirdParty);
+        world.manager.learn(world.now, u32::from(i) + 300, [[70, i, 0, 1]], Source::ThirdParty);
+    }
+    let (mut near, mut all) = (0, 0);
+    for _ in 0..20 {
+        let dialled = world.manager.due(world.now);
+        all += dialled.len();
+        near += dialled.iter().filter(|(peer, _)| *peer < 300).count();
+    }
+    assert_eq!((near, all), (8, 48), "nobody has answered, and nobody more is dialled");
+}
+
+#[test]
+fn a_validator_looks_for_those_whose_place_it_does_not_know() {
+    let mut world = World::new(BOUNDS);
+    let unknown =
+        |world: &World| (0..10).filter_map(|chance| world.manager.unknown_validator(chance)).collect::<BTreeSet<_>>();
+    world.manager.set_validators([1, 2, 3].into());
+    assert_eq!(unknown(&world), BTreeSet::new(), "it is none itself");
+    world.manager.set_validators([0, 1, 2, 3].into());
+    assert_eq!(unknown(&world), BTreeSet::from([1, 2, 3]));
+    world.manager.learn(world.now, 1, [[66, 0, 0, 1]], Source::ThirdParty);
+    assert!(world.inbound(2, HONEST.1).is_ok());
+    assert_eq!(unknown(&world), BTreeSet::from([3]));
+    // A ban does not make it forget where a validator is.
+    world.manager.ban(world.now, 1, world.now + Duration::from_secs(60));
+    assert_eq!(unknown(&world), BTreeSet::from([3]));
+}
+
 #[test]
 fn one_sentence_says_why_for_each_peer() {
     let mut world = World::new(Bounds { target: 1, ..BOUNDS });

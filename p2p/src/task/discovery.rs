@@ -1,7 +1,8 @@
 //! Finding peers: lookups in the DHT, and dialling whom the peer manager names.
 //!
 //! A lookup asks for the own id (who is near me) and for a random id (who is far away) in turn, often at first and
-//! rarer later; falling below the floor of peers starts over.
+//! rarer later; falling below the floor of peers starts over. A validator asks for another one that it does not know in place of a random
+//! id, and goes on often as long as there is one: votes come from validators alone.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::manager::Source;
 
 /// Wait before the second lookup; doubles from lookup to lookup.
 const LOOKUP_MIN: Duration = Duration::from_millis(500);
+/// Longest wait of a validator that does not know where all others are.
+const LOOKUP_FOR_VALIDATORS: Duration = Duration::from_secs(5);
 /// Addresses taken over from one answer for one peer.
 const MAX_HEARD: usize = 4;
 
@@ -48,6 +51,11 @@ impl Lookups {
     pub(super) fn hurry(&mut self, now: Instant) {
         self.wait = LOOKUP_MIN;
         self.next = self.next.min(now + LOOKUP_MIN);
+    }
+
+    /// The next one is then at the latest.
+    fn within(&mut self, latest: Instant) {
+        self.next = self.next.min(latest);
     }
 
     /// The number of the lookup that is due.
@@ -90,15 +98,23 @@ impl<T: Send + 'static> MeshTask<T> {
             && let Some(count) = self.lookups.due(now)
         {
             let own = *self.swarm.local_peer_id();
-            let kad = &mut self.swarm.behaviour_mut().kad;
             let mut anywhere = [0; 32];
-            // Without randomness there are more lookups near the own id.
-            if count % 2 == 1 || getrandom::fill(&mut anywhere).is_err() {
-                kad.get_closest_peers(own);
-            } else {
-                // Drawn anew each time: nobody can have placed himself there before.
-                kad.get_closest_peers(anywhere.to_vec());
+            let is_random = getrandom::fill(&mut anywhere).is_ok();
+            let validator = self
+                .manager()
+                .unknown_validator(anywhere.iter().fold(count, |sum, byte| sum.wrapping_mul(31) ^ u64::from(*byte)));
+            if validator.is_some() {
+                self.lookups.within(now + LOOKUP_FOR_VALIDATORS);
             }
+            let kad = &mut self.swarm.behaviour_mut().kad;
+            // Without randomness there are more lookups near the own id.
+            match validator {
+                _ if count % 2 == 1 => kad.get_closest_peers(own),
+                Some(validator) => kad.get_closest_peers(validator),
+                // Drawn anew each time: nobody can have placed himself there before.
+                None if is_random => kad.get_closest_peers(anywhere.to_vec()),
+                None => kad.get_closest_peers(own),
+            };
         }
     }
 

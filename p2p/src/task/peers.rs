@@ -157,9 +157,12 @@ impl<T: Send + 'static> MeshTask<T> {
         let Some(entry) = self.peers.remove(&peer) else { return };
         if !entry.is_identified() {
             self.bootstraps.lost(&peer, now);
-            self.bootstraps.failed(&peer, || {
-                "it closed the connection before it said who it is: it is full, or refuses this node".to_owned()
-            });
+            // Whom we have sent away has a cause of its own.
+            if self.manager().check_ban(now, &peer).is_ok() {
+                self.bootstraps.failed(&peer, || {
+                    "it closed the connection before it said who it is: it is full, or refuses this node".to_owned()
+                });
+            }
             return self.on_unreachable(peer, "the peer hung up");
         }
         self.bootstraps.lost(&peer, now);
@@ -176,7 +179,9 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     pub(super) fn on_dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
-        if self.reaching.ended(id) || matches!(error, DialError::DialPeerConditionFalse(_)) {
+        let was_reaching = self.reaching.ended(id);
+        // Unless its connection has ended meanwhile, and somebody waits for this dial.
+        if (was_reaching && self.peers.contains_key(&peer)) || matches!(error, DialError::DialPeerConditionFalse(_)) {
             return;
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
@@ -402,7 +407,11 @@ impl<T: Send + 'static> MeshTask<T> {
 
     pub(super) fn forget_rates(&mut self, now: Instant) {
         let peers = &self.peers;
-        self.rates.retain(|peer, rates| peers.contains_key(peer) || now.duration_since(rates.used) < RATES_KEPT);
+        let is_of_use = |rates: &Rates| {
+            now.duration_since(rates.used) < RATES_KEPT
+                || rates.reached_out.is_some_and(|last| now.duration_since(last) < reach::PAUSE)
+        };
+        self.rates.retain(|peer, rates| peers.contains_key(peer) || is_of_use(rates));
         if self.rates.len() > MAX_RATES {
             self.rates.retain(|peer, _| peers.contains_key(peer));
         }
