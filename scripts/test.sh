@@ -11,7 +11,7 @@ selection=(--workspace)
 cargo test --locked --no-run "${selection[@]}" || exit 1
 
 # Tests that run networks wait more than they compute: with one thread a core, most of the machine would be idle.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc) + 1))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc) + 1))}
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -52,8 +52,9 @@ const ECHO_BYTES: LogScale = LogScale::encode(256 << 10);
 
 /// How late 99 of 100 probes may leave.
 const WANTED_LATENESS: Duration = Duration::from_millis(100);
-/// What the process may hold beyond what its 900 nodes take before they are connected, in MiB: for near 8,000 ends of connections, and the probes.
-const WANTED_RSS_MIB: u64 = 1_000;
+/// What the process may hold beyond what its 900 nodes take before they are connected, in KiB for each descriptor, nearly all of which are ends of
+/// connections: with the probes.
+const WANTED_KIB_PER_END: u64 = 128;
 /// Tasks for each validator and worker.
 const WANTED_TASKS: usize = 8;
 
@@ -390,8 +391,12 @@ async fn bench(epoch: Duration) -> bool {
     verdict.say(&format!("{unanswered} pings unanswered by workers that answer; wanted 0"), unanswered == 0);
     let rss = rss_mib();
     let grown = rss.saturating_sub(started);
-    verdict.say(&format!("RSS {rss} MiB, {grown} more than before; wanted {WANTED_RSS_MIB}"), grown <= WANTED_RSS_MIB);
     let last = open.last_chunk::<3>().unwrap();
+    let per_end = grown * 1_024 / u64::try_from(last[2]).unwrap();
+    verdict.say(
+        &format!("RSS {rss} MiB, {grown} more than before, {per_end} KiB a descriptor; wanted {WANTED_KIB_PER_END}"),
+        per_end <= WANTED_KIB_PER_END,
+    );
     let (least, most) = (last.iter().min().unwrap(), last.iter().max().unwrap());
     verdict
         .say(&format!("descriptors after the last epochs {last:?}; wanted flat within 2 %"), most - least <= most / 50);

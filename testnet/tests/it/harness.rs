@@ -24,11 +24,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Networks at a time. One leaves most of a core idle: it waits for its epochs.
-const PLACES: usize = 6;
+const PLACES: usize = 8;
 /// Base ports of the networks in each place, apart from each other's and from the ephemeral ports: a network must not be given
 /// the ports of another one's node that is down at that moment.
 const FIRST_BASE: u16 = 11_000;
-const BASES: u16 = 3_500;
+const BASES: u16 = 2_700;
 
 /// Who runs a network.
 static FLOOR: (Mutex<Floor>, Condvar) = (Mutex::new(Floor { taken: [false; PLACES], wants_all: 0 }), Condvar::new());
